@@ -1,1 +1,25 @@
-//! Work in progress.
+//! Plain types that the crates of s3backup share. No I/O, no clock, no randomness.
+//!
+//! An [`Entry`] is a file that discovery found. It gets a [`Key`] in the bucket. What happens to it is told by
+//! [`Event`]s, and what a run did is summed up in a [`RunReport`] (for a person and a script) and in
+//! [`manifest`] lines (for restore and verify).
+//!
+//! A `path` is always local and a `key` always remote.
+
+mod alert;
+mod entry;
+mod event;
+mod id;
+pub mod key;
+pub mod manifest;
+mod report;
+
+pub use alert::{Alert, AlertKind};
+pub use entry::{Entry, FileStat};
+pub use event::{Event, StepStream};
+pub use id::{InvalidName, Name, RunId};
+pub use key::{Key, KeyError};
+pub use report::{
+    DueRef, Failure, FailureKind, Fatal, ManifestRef, Outcome, RunReport, SkipReason, Skipped,
+    SkippedByReason, SourceReport, StepReport, StepState, Tally, Trigger, Uploaded,
+};

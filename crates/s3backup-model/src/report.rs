@@ -1,0 +1,386 @@
+//! The run report: what `backup run --json` prints and what is stored in the bucket.
+
+use chrono::{DateTime, FixedOffset};
+use serde::{Deserialize, Serialize};
+
+use crate::{Key, Name, RunId};
+
+/// What one run did. Readers ignore fields that they do not know; a field is never given another meaning.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunReport {
+    /// Version of this format: 1.
+    pub schema: u32,
+    /// Version of s3backup that made the report.
+    pub version: String,
+    /// The run.
+    pub run_id: RunId,
+    /// The job that was run.
+    pub job: Name,
+    /// The machine that ran it.
+    pub host: Name,
+    /// Where the files went: `s3://bucket/prefix`.
+    pub destination: String,
+    /// What started the run.
+    pub trigger: Trigger,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Start, in the job's time zone.
+    pub started_at: DateTime<FixedOffset>,
+    /// End, in the job's time zone.
+    pub finished_at: DateTime<FixedOffset>,
+    /// Due times that this run stands for.
+    #[serde(default)]
+    pub due: Vec<DueRef>,
+    /// The steps that ran before the upload.
+    #[serde(default)]
+    pub steps: Vec<StepReport>,
+    /// The sources, each with what was selected in it.
+    #[serde(default)]
+    pub sources: Vec<SourceReport>,
+    /// Selected entries: those that should be in the bucket after the run.
+    pub found: Tally,
+    /// Entries sent and proved to be in the bucket.
+    pub uploaded: Uploaded,
+    /// Entries that the bucket already had, byte for byte.
+    pub unchanged: Tally,
+    /// What was left out, and why.
+    pub skipped: Skipped,
+    /// Entries that are not in the bucket as they are on disk; the first 1,000.
+    pub failed: Vec<Failure>,
+    /// How many failed in all.
+    pub failed_total: u64,
+    /// Requests that were sent again.
+    pub retries: u64,
+    /// Parts that an earlier run had sent.
+    pub resumed_parts: u64,
+    /// Wall time in seconds.
+    pub duration_s: f64,
+    /// Bytes of uploaded files a second, over the whole run.
+    pub bytes_per_s: u64,
+    /// What a person should know although nothing failed.
+    pub warnings: Vec<String>,
+    /// Why the run as a whole failed, when it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fatal: Option<Fatal>,
+    /// The manifest segments that belong to the run.
+    #[serde(default)]
+    pub manifests: Vec<ManifestRef>,
+}
+
+impl RunReport {
+    /// Version of the format that this code writes.
+    pub const SCHEMA: u32 = 1;
+
+    /// The most failures that are listed one by one.
+    pub const MAX_FAILED: usize = 1000;
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Every selected entry is proved to be in the bucket.
+    Success,
+    /// The run ended and some entries are not in the bucket; each is named.
+    Partial,
+    /// The run could not do its work.
+    Failed,
+    /// Ended by a signal or a time limit.
+    Interrupted,
+}
+
+impl Outcome {
+    /// The word that is used in reports, logs and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// What started a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trigger {
+    /// A person.
+    #[default]
+    Manual,
+    /// The daemon, at a due time.
+    Schedule,
+    /// The daemon, for due times that passed while it was down.
+    CatchUp,
+    /// An Airflow task.
+    Airflow,
+    /// A cron job.
+    Cron,
+    /// A systemd timer.
+    Systemd,
+    /// A Kubernetes `CronJob`.
+    Kubernetes,
+}
+
+/// A due time and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DueRef {
+    /// The due time.
+    pub at: DateTime<FixedOffset>,
+    /// `met`, `caught_up`, `missed` or `partial`.
+    pub state: String,
+}
+
+/// What became of a step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepReport {
+    /// Its name in the configuration.
+    pub name: String,
+    /// How it ended.
+    pub state: StepState,
+    /// Wall time in seconds.
+    pub duration_s: f64,
+    /// Why it did not succeed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepState {
+    /// Exit status 0.
+    Ok,
+    /// Another exit status, or it could not be started.
+    Failed,
+    /// Killed because it took longer than its `timeout`.
+    TimedOut,
+    /// Killed because the run was interrupted.
+    Interrupted,
+    /// Not started, because an earlier step failed.
+    NotRun,
+}
+
+/// What was selected in one source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceReport {
+    /// The source's directory.
+    pub path: String,
+    /// Regular files seen below it that its rules do not exclude, whether selected this time or not.
+    pub seen: u64,
+    /// What was selected.
+    pub found: Tally,
+}
+
+/// A number of files and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Files.
+    pub files: u64,
+    /// Bytes of their contents.
+    pub bytes: u64,
+}
+
+impl Tally {
+    /// Counts one more file.
+    pub fn add(&mut self, bytes: u64) {
+        self.files += 1;
+        self.bytes += bytes;
+    }
+}
+
+/// What was uploaded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uploaded {
+    /// Files.
+    pub files: u64,
+    /// Bytes of their contents.
+    pub bytes: u64,
+    /// Bytes of request bodies that were sent for them, those of repeated requests included.
+    pub wire_bytes: u64,
+}
+
+/// What was left out on purpose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Entries; a directory that is excluded as a whole counts as one.
+    pub files: u64,
+    /// Bytes, where they are known.
+    pub bytes: u64,
+    /// The entries by reason.
+    pub by_reason: SkippedByReason,
+}
+
+impl Skipped {
+    /// Counts one more entry.
+    pub fn add(&mut self, reason: SkipReason, bytes: u64) {
+        self.files += 1;
+        self.bytes += bytes;
+        *match reason {
+            SkipReason::Excluded => &mut self.by_reason.excluded,
+            SkipReason::TooYoung => &mut self.by_reason.too_young,
+            SkipReason::Special => &mut self.by_reason.special,
+            SkipReason::Symlink => &mut self.by_reason.symlink,
+            SkipReason::NotSelected => &mut self.by_reason.not_selected,
+        } += 1;
+    }
+
+    /// Adds what another count has.
+    pub fn merge(&mut self, other: &Self) {
+        self.files += other.files;
+        self.bytes += other.bytes;
+        let (mine, theirs) = (&mut self.by_reason, &other.by_reason);
+        mine.excluded += theirs.excluded;
+        mine.too_young += theirs.too_young;
+        mine.special += theirs.special;
+        mine.symlink += theirs.symlink;
+        mine.not_selected += theirs.not_selected;
+    }
+}
+
+/// Skipped entries by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SkippedByReason {
+    /// Ruled out by `include` or `exclude`.
+    pub excluded: u64,
+    /// Younger than `min_age`: perhaps still being written.
+    pub too_young: u64,
+    /// Not a regular file: socket, FIFO, device.
+    pub special: u64,
+    /// A symbolic link, with `symlinks = "skip"`.
+    pub symlink: u64,
+    /// Not of the day that `select` asks for.
+    pub not_selected: u64,
+}
+
+/// Why an entry was skipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SkipReason {
+    /// Ruled out by `include` or `exclude`.
+    Excluded,
+    /// Younger than `min_age`.
+    TooYoung,
+    /// Socket, FIFO or device.
+    Special,
+    /// A symbolic link, with `symlinks = "skip"`.
+    Symlink,
+    /// Not of the selected day.
+    NotSelected,
+}
+
+impl SkipReason {
+    /// The word that reports use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Excluded => "excluded",
+            Self::TooYoung => "too_young",
+            Self::Special => "special",
+            Self::Symlink => "symlink",
+            Self::NotSelected => "not_selected",
+        }
+    }
+}
+
+/// An entry that could not be backed up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Local path, escaped as keys are.
+    pub path: String,
+    /// What kind of failure, for scripts.
+    pub kind: FailureKind,
+    /// What happened, why, and what to do, for a person.
+    pub message: String,
+    /// How often it was tried.
+    pub attempts: u32,
+}
+
+/// Kinds of failure. A reader must expect ones that it does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// The file or directory could not be read.
+    Unreadable,
+    /// The file was gone between the walk and the read.
+    Vanished,
+    /// The file changed each time while it was read.
+    Changed,
+    /// The key would be longer than 1,024 bytes.
+    KeyTooLong,
+    /// The key would fall among the control data.
+    ReservedKey,
+    /// A symbolic link leads back to one of its parents.
+    SymlinkLoop,
+    /// Somebody else's object has the key.
+    Conflict,
+    /// The server says that this is not allowed.
+    Denied,
+    /// The server did not prove that it holds these bytes.
+    Checksum,
+    /// No reply, or the connection broke, in every attempt.
+    Network,
+    /// The server answered with an error in every attempt, or with one that another attempt cannot mend.
+    Server,
+    /// A source is not there.
+    SourceMissing,
+    /// A source that had files has none.
+    SourceEmpty,
+    /// A step did not succeed.
+    Step,
+    /// Credentials are missing, wrong or expired.
+    Credentials,
+    /// The bucket is not there, or not in this region.
+    Bucket,
+    /// The manifest or the report could not be stored in the bucket.
+    Record,
+    /// A kind that this version does not know.
+    #[serde(other)]
+    Other,
+}
+
+impl FailureKind {
+    /// The word that reports use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::Vanished => "vanished",
+            Self::Changed => "changed",
+            Self::KeyTooLong => "key_too_long",
+            Self::ReservedKey => "reserved_key",
+            Self::SymlinkLoop => "symlink_loop",
+            Self::Conflict => "conflict",
+            Self::Denied => "denied",
+            Self::Checksum => "checksum",
+            Self::Network => "network",
+            Self::Server => "server",
+            Self::SourceMissing => "source_missing",
+            Self::SourceEmpty => "source_empty",
+            Self::Step => "step",
+            Self::Credentials => "credentials",
+            Self::Bucket => "bucket",
+            Self::Record => "record",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// Why a run as a whole failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fatal {
+    /// What kind of failure.
+    pub kind: FailureKind,
+    /// What happened, why, and what to do now.
+    pub message: String,
+}
+
+/// A manifest segment of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestRef {
+    /// Its key.
+    pub key: Key,
+    /// Lines in it, the header not counted.
+    pub lines: u64,
+    /// CRC64NVME of the stored object, base64.
+    pub crc64nvme: String,
+}
