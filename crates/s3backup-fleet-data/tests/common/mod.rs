@@ -1,0 +1,81 @@
+//! A reader of trip files that knows nothing of how they were made. It counts what it sees.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, FixedOffset};
+use serde::Deserialize;
+
+/// A line, as a consumer of the data would declare it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Point {
+    pub t: DateTime<FixedOffset>,
+    pub lat: f64,
+    pub lon: f64,
+    pub speed_kmh: f64,
+    pub heading_deg: f64,
+}
+
+/// What a reader finds in one file.
+#[derive(Debug, Default)]
+pub struct Found {
+    pub points: u64,
+    pub lines: u64,
+    pub gaps: u64,
+    pub missing_points: u64,
+    pub duplicates: u64,
+    pub out_of_order: u64,
+    pub broken: u64,
+    pub empty_files: u64,
+    /// Those that parse, once each, in the order of their times.
+    pub sound: Vec<Point>,
+    /// On the last line.
+    pub last: Option<DateTime<FixedOffset>>,
+}
+
+pub fn read(file: &[u8], interval_ms: u64) -> Found {
+    let mut found = Found { empty_files: u64::from(file.is_empty()), ..Found::default() };
+    let mut seen = BTreeSet::new();
+    let mut latest = None;
+    for line in file.split_inclusive(|byte| *byte == b'\n') {
+        assert!(line.ends_with(b"\n"), "the last line has no line feed");
+        found.lines += 1;
+        let Ok(point) = serde_json::from_slice::<Point>(line) else {
+            found.broken += 1;
+            continue;
+        };
+        found.last = Some(point.t);
+        if !seen.insert(point.t) {
+            found.duplicates += 1;
+            continue;
+        }
+        found.out_of_order += u64::from(Some(point.t) < latest);
+        latest = latest.max(Some(point.t));
+        found.sound.push(point);
+    }
+    found.sound.sort_by_key(|point| point.t);
+    for pair in found.sound.windows(2) {
+        let missing = (pair[1].t - pair[0].t).num_milliseconds().unsigned_abs() / interval_ms - 1;
+        // One missing point is a broken line.
+        if missing > 1 {
+            found.gaps += 1;
+            found.missing_points += missing;
+        }
+    }
+    found.points = found.lines - found.duplicates;
+    found
+}
+
+/// The way between two points by the haversine formula, in metres.
+pub fn metres(a: &Point, b: &Point) -> f64 {
+    let (lat_a, lat_b) = (a.lat.to_radians(), b.lat.to_radians());
+    let (north, east) = (lat_b - lat_a, (b.lon - a.lon).to_radians());
+    let h = (north / 2.0).sin().powi(2) + lat_a.cos() * lat_b.cos() * (east / 2.0).sin().powi(2);
+    2.0 * 6_371_000.0 * h.sqrt().asin()
+}
+
+/// The heading of the way between two points, in degrees.
+pub fn bearing(a: &Point, b: &Point) -> f64 {
+    let east = (b.lon - a.lon) * a.lat.to_radians().cos();
+    east.atan2(b.lat - a.lat).to_degrees().rem_euclid(360.0)
+}
