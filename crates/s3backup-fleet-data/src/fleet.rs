@@ -167,7 +167,7 @@ impl FleetData {
 
     /// Writes the set below `out`, which is created if it does not exist.
     ///
-    /// Needs some 100 kB of memory, whatever the size of a trip. The files are neither written atomically nor
+    /// Needs less than 1 MB of memory, whatever the size of a trip and their number. The files are neither written atomically nor
     /// synced: what an error leaves behind is to be removed or [overwritten](Self::overwrite). Fails with
     /// [`Error::InvalidOption`] and [`Error::NoSuchDay`] before anything is touched, with [`Error::NotEmpty`] if
     /// `out` is not an empty folder, and with [`Error::Io`].

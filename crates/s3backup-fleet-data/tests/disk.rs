@@ -1,5 +1,7 @@
 //! What is on the disk: the files of the set, their times, and nothing of somebody else's harmed.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests may unwrap as the tests themselves do")]
+
 use std::{
     collections::BTreeMap,
     error::Error as _,

@@ -8,32 +8,32 @@ use serde::Deserialize;
 /// A line, as a consumer of the data would declare it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Point {
-    pub t: DateTime<FixedOffset>,
-    pub lat: f64,
-    pub lon: f64,
-    pub speed_kmh: f64,
-    pub heading_deg: f64,
+pub(crate) struct Point {
+    pub(crate) t: DateTime<FixedOffset>,
+    pub(crate) lat: f64,
+    pub(crate) lon: f64,
+    pub(crate) speed_kmh: f64,
+    pub(crate) heading_deg: f64,
 }
 
 /// What a reader finds in one file.
 #[derive(Debug, Default)]
-pub struct Found {
-    pub points: u64,
-    pub lines: u64,
-    pub gaps: u64,
-    pub missing_points: u64,
-    pub duplicates: u64,
-    pub out_of_order: u64,
-    pub broken: u64,
-    pub empty_files: u64,
+pub(crate) struct Found {
+    pub(crate) points: u64,
+    pub(crate) lines: u64,
+    pub(crate) gaps: u64,
+    pub(crate) missing_points: u64,
+    pub(crate) duplicates: u64,
+    pub(crate) out_of_order: u64,
+    pub(crate) broken: u64,
+    pub(crate) empty_files: u64,
     /// Those that parse, once each, in the order of their times.
-    pub sound: Vec<Point>,
+    pub(crate) sound: Vec<Point>,
     /// On the last line.
-    pub last: Option<DateTime<FixedOffset>>,
+    pub(crate) last: Option<DateTime<FixedOffset>>,
 }
 
-pub fn read(file: &[u8], interval_ms: u64) -> Found {
+pub(crate) fn read(file: &[u8], interval_ms: u64) -> Found {
     let mut found = Found { empty_files: u64::from(file.is_empty()), ..Found::default() };
     let mut seen = BTreeSet::new();
     let mut latest = None;
@@ -67,7 +67,7 @@ pub fn read(file: &[u8], interval_ms: u64) -> Found {
 }
 
 /// The way between two points by the haversine formula, in metres.
-pub fn metres(a: &Point, b: &Point) -> f64 {
+pub(crate) fn metres(a: &Point, b: &Point) -> f64 {
     let (lat_a, lat_b) = (a.lat.to_radians(), b.lat.to_radians());
     let (north, east) = (lat_b - lat_a, (b.lon - a.lon).to_radians());
     let h = (north / 2.0).sin().powi(2) + lat_a.cos() * lat_b.cos() * (east / 2.0).sin().powi(2);
@@ -75,7 +75,7 @@ pub fn metres(a: &Point, b: &Point) -> f64 {
 }
 
 /// The heading of the way between two points, in degrees.
-pub fn bearing(a: &Point, b: &Point) -> f64 {
+pub(crate) fn bearing(a: &Point, b: &Point) -> f64 {
     let east = (b.lon - a.lon) * a.lat.to_radians().cos();
     east.atan2(b.lat - a.lat).to_degrees().rem_euclid(360.0)
 }
