@@ -1,1 +1,56 @@
-//! Work in progress.
+//! Posts [`Alert`](s3backup_model::Alert)s to Slack: with a bot token to a channel, or through an incoming webhook.
+//!
+//! ```no_run
+//! use s3backup_slack::{Secret, Slack, SlackOptions, Way};
+//!
+//! # async fn example(alert: s3backup_model::Alert) -> Result<(), s3backup_slack::Error> {
+//! let token = Secret::new(std::env::var("SLACK_BOT_TOKEN").unwrap_or_default());
+//! let mut options = SlackOptions::new(Way::bot(token, "#airflow-alarm"));
+//! options.mention = vec!["@here".to_owned()];
+//! let slack = Slack::new(options, None)?;
+//!
+//! if slack.wants(alert.kind) {
+//!     match slack.send(&alert).await {
+//!         Ok(sent) => println!("posted to {:?}", sent.channel),
+//!         Err(error) if error.is_permanent() => println!("somebody must mend the set-up: {error}"),
+//!         Err(error) => println!("try again in {:?}: {error}", error.retry_after()),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What it takes care of:
+//!
+//! - **Delivery.** One [`send`](Slack::send) tries for at most [`SlackOptions::time_limit`]: it obeys `Retry-After`
+//!   and tries again what another attempt can mend. What it could not deliver comes back as an [`Error`] that says
+//!   whether waiting helps. Keeping the alert until then is the caller's work; this crate stores nothing.
+//! - **Form.** [`render`] turns an alert into Block Kit within every limit of Slack, whatever is in the alert, and
+//!   into a plain text for notifications. File names and server messages in it cannot mention anybody.
+//! - **Secrets.** The token and the webhook URL are [`Secret`]s, and no error, log line or `Debug` output carries
+//!   them. Redirects are not followed, so that they reach nobody else.
+//!
+//! The proxy is taken from `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, except that a loopback address is
+//! always reached directly. Certificates are checked against those that the operating system trusts.
+//!
+//! What it does not do yet: update a message, or answer in its thread.
+
+mod client;
+mod error;
+mod limits;
+mod mention;
+mod options;
+mod pace;
+mod refusal;
+mod render;
+mod reply;
+mod secret;
+mod text;
+
+pub use client::{Sent, Slack};
+pub use error::{Cause, Error};
+pub use limits::Limits;
+pub use options::{DEFAULT_API_URL, DEFAULT_TIME_LIMIT, SlackOptions, Way};
+pub use pace::{Pace, TokioPace};
+pub use render::render;
+pub use secret::Secret;
