@@ -23,6 +23,8 @@ const TOP_SPEED_MM_PER_S: i64 = 25_000;
 /// About what a van does without spilling its load.
 const ACCELERATION_MM_PER_S2: i64 = 1_800;
 const TURN_MDEG_PER_S: i64 = 20_000;
+const SWAY_MM_PER_S: i64 = 400;
+const SWAY_MDEG: i64 = 2_000;
 const MEAN_MS_TO_NEXT_SPEED: u64 = 15_000;
 const MEAN_MS_TO_NEXT_TURN: u64 = 20_000;
 const FULL_TURN_MDEG: i64 = 360_000;
@@ -67,11 +69,12 @@ impl Motion {
     pub(crate) fn step(&mut self, interval_ms: i64) {
         self.decide(interval_ms);
         let change = (ACCELERATION_MM_PER_S2 * interval_ms / 1_000).max(1);
-        let missing = self.wanted_speed_mm_per_s - self.speed_mm_per_s;
+        let missing = self.steady_speed() - self.speed_mm_per_s;
         self.speed_mm_per_s += missing.clamp(-change, change);
         if self.speed_mm_per_s > 0 {
             let change = TURN_MDEG_PER_S * interval_ms / 1_000;
-            let missing = shortest_turn(self.heading_mdeg, self.wanted_heading_mdeg);
+            let sway = self.random.between(-SWAY_MDEG, SWAY_MDEG);
+            let missing = shortest_turn(self.heading_mdeg, self.wanted_heading_mdeg + sway);
             self.heading_mdeg =
                 (self.heading_mdeg + missing.clamp(-change, change)).rem_euclid(FULL_TURN_MDEG);
         }
@@ -94,6 +97,15 @@ impl Motion {
             };
             self.wanted_heading_mdeg = (self.heading_mdeg + turn).rem_euclid(FULL_TURN_MDEG);
         }
+    }
+
+    /// The speed wanted, as well as a foot on a pedal keeps it: a vehicle that stands is all that is steady.
+    fn steady_speed(&mut self) -> i64 {
+        if self.wanted_speed_mm_per_s == 0 {
+            return 0;
+        }
+        let sway = self.random.between(-SWAY_MM_PER_S, SWAY_MM_PER_S);
+        (self.wanted_speed_mm_per_s + sway).min(TOP_SPEED_MM_PER_S)
     }
 
     fn advance(&mut self, interval_ms: i64) {
