@@ -1,1 +1,44 @@
-//! Work in progress.
+//! Moves bytes between local files and one S3 bucket, and never claims more than the server proved.
+//!
+//! - [`Bucket`] is a bucket with its credentials, region and endpoint: [`Bucket::connect`] builds it the AWS way
+//!   (environment, profile, SSO, web identity, container, IMDS), [`Bucket::from_client`] around a client that
+//!   exists. Its methods are the control calls: look, list, read and write small objects, download.
+//! - [`Engine`] takes a stream of [`Upload`]s and yields a stream of [`Update`]s. It owns the limits (requests in
+//!   flight, bytes in flight), reads and hashes files, sends them, retries, and checks what the server stored.
+//!
+//! What this crate does not know: which files there are, which of them should go, what a run is called, where
+//! the results are written down.
+//!
+//! # Promises
+//! - A file is reported as stored only when the server answered with the checksum of the bytes that were read, or,
+//!   with [`ChecksumKind::None`], when the MD5 ETag or a read-back proves the same.
+//! - Bytes that changed while they were read are never completed as an object: size, times and inode are compared
+//!   after the read ([`MAX_READS`] tries).
+//! - A new key is put with `If-None-Match: *` where the server has it, so a strange object is never overwritten.
+//! - Memory is bounded by [`TransferSettings::memory_bytes`] and the number of requests, whatever the files are.
+
+mod body;
+mod bucket;
+mod checksum;
+mod connect;
+mod download;
+mod engine;
+mod error;
+mod multipart;
+mod put;
+mod read;
+mod retry;
+mod settings;
+
+/// The AWS SDK for S3, for callers that hand in a client of their own.
+pub use aws_sdk_s3;
+
+pub use bucket::{Bucket, Listed, ObjectInfo, Versioning};
+pub use checksum::{ChecksumKind, crc64nvme_base64};
+pub use connect::{ConnectOptions, StaticCredentials};
+pub use download::Downloaded;
+pub use engine::{Done, Engine, Stored, Update, Upload};
+pub use error::{Error, ServiceError};
+pub use read::MAX_READS;
+pub use retry::RetrySettings;
+pub use settings::{MAX_OBJECT_BYTES, MAX_PARTS, ObjectSettings, Sse, TransferSettings, part_size_for};

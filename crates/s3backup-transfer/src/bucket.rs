@@ -1,0 +1,436 @@
+//! One bucket: every request that this crate sends is made here, one attempt a call, and repeated in one place.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{BucketVersioningStatus, ChecksumMode, EncodingType, ServerSideEncryption, StorageClass};
+use bytes::Bytes;
+use s3backup_model::Key;
+
+use crate::checksum::{Proof, Sums, Whole};
+use crate::retry::Backoff;
+use crate::{ChecksumKind, Error, ObjectSettings, RetrySettings, Sse};
+
+/// A bucket with the client that reaches it. Cheap to clone. `Debug` shows no credentials.
+#[derive(Clone)]
+pub struct Bucket {
+    pub(crate) client: Client,
+    name: Arc<str>,
+    endpoint: Option<Arc<str>>,
+    backoff: Arc<Backoff>,
+}
+
+/// What the server says of an object.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ObjectInfo {
+    /// Length in bytes.
+    pub size: u64,
+    /// ETag without quotes.
+    pub etag: String,
+    /// Version, where the bucket has versioning.
+    pub version_id: Option<String>,
+    /// CRC64NVME, base64, where the server holds one.
+    pub crc64nvme: Option<String>,
+    /// CRC32C, base64.
+    pub crc32c: Option<String>,
+    /// SHA-256, base64, with `-N` behind it when it is one of N parts.
+    pub sha256: Option<String>,
+    /// User metadata, names without `x-amz-meta-`.
+    pub metadata: HashMap<String, String>,
+}
+
+impl ObjectInfo {
+    /// The checksum in one algorithm, if the server shows it.
+    pub(crate) fn checksum(&self, kind: ChecksumKind) -> Option<&str> {
+        match kind {
+            ChecksumKind::Crc64Nvme => self.crc64nvme.as_deref(),
+            ChecksumKind::Crc32c => self.crc32c.as_deref(),
+            ChecksumKind::Sha256 => self.sha256.as_deref(),
+            ChecksumKind::None => None,
+        }
+    }
+
+    /// Whether this shows that the object has exactly these bytes.
+    pub(crate) fn proves(&self, whole: &Whole, kind: ChecksumKind) -> bool {
+        let crc64 = crate::checksum::encode_crc64(whole.crc64);
+        self.size == whole.len
+            && match &whole.proof {
+                _ if self.crc64nvme.as_ref() == Some(&crc64) => true,
+                Proof::Checksum(value, _) => self.checksum(kind) == Some(value),
+                Proof::Etag(etag) => self.etag == *etag,
+            }
+    }
+}
+
+/// One page of a listing.
+#[derive(Clone, Debug, Default)]
+pub struct Listed {
+    /// Keys and sizes, in the server's order (not every server sorts).
+    pub objects: Vec<(String, u64)>,
+    /// Pass this to [`Bucket::list`] for the next page; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// Whether the bucket keeps what is overwritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Versioning {
+    /// Overwritten objects are kept.
+    Enabled,
+    /// Overwritten objects are lost.
+    Off,
+    /// The server does not say, or these credentials may not ask.
+    Unknown,
+}
+
+/// On what condition an object is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// None.
+    Always,
+    /// There must be none of this key.
+    New,
+    /// The object must still have this ETag.
+    Replaces(String),
+}
+
+impl Condition {
+    pub(crate) fn if_none_match(&self) -> Option<String> {
+        (*self == Self::New).then(|| "*".to_owned())
+    }
+
+    pub(crate) fn if_match(&self) -> Option<String> {
+        if let Self::Replaces(etag) = self { Some(format!("\"{etag}\"")) } else { None }
+    }
+}
+
+/// One try of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attempt {
+    /// From 1.
+    pub(crate) number: u32,
+    /// Whether an earlier try may have been carried out although it failed.
+    pub(crate) ambiguous: bool,
+}
+
+impl fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bucket").field("name", &self.name).field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl Bucket {
+    pub(crate) fn new(client: Client, name: String, endpoint: Option<String>) -> Self {
+        Self {
+            client,
+            name: name.into(),
+            endpoint: endpoint.map(Into::into),
+            backoff: Arc::new(Backoff::new(RetrySettings::default())),
+        }
+    }
+
+    /// Sets how requests are repeated and when they count as lost.
+    #[must_use]
+    pub fn with_retry(mut self, settings: RetrySettings) -> Self {
+        self.backoff = Arc::new(Backoff::new(settings));
+        self
+    }
+
+    /// The bucket's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The URL of the server; `None` for AWS and for a client that was handed in.
+    pub fn endpoint(&self) -> Option<&str> {
+        self.endpoint.as_deref()
+    }
+
+    /// How long a reply may stand still before it counts as lost.
+    pub(crate) fn idle_limit(&self) -> Duration {
+        self.backoff.timeout_for(0)
+    }
+
+    pub(crate) fn target(&self, key: &Key) -> String {
+        format!("s3://{}/{key}", self.name)
+    }
+
+    /// Runs `request` until it succeeds, fails for good, or the attempts are used up. Each attempt has a time limit
+    /// that grows with `bytes`. `on_retry` hears of each failure that is followed by another attempt.
+    pub(crate) async fn repeat<T, F>(
+        &self,
+        operation: &'static str,
+        key: &Key,
+        bytes: u64,
+        mut on_retry: impl FnMut(u32, Duration, &Error),
+        mut request: impl FnMut(Attempt) -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let mut attempt = Attempt { number: 1, ambiguous: false };
+        let limit = self.backoff.timeout_for(bytes);
+        loop {
+            let result = tokio::time::timeout(limit, request(attempt)).await.unwrap_or_else(|_| {
+                let cause = format!("nothing came for {} s", limit.as_secs_f64());
+                Err(Error::NoAnswer { operation, target: self.target(key), cause })
+            });
+            let error = match result {
+                Err(error) if error.is_retryable() => error,
+                done => return done,
+            };
+            let Some(wait) = self.backoff.wait_after(attempt.number) else { return Err(error) };
+            on_retry(attempt.number, wait, &error);
+            tokio::time::sleep(wait).await;
+            attempt = Attempt { number: attempt.number + 1, ambiguous: attempt.ambiguous || error.is_ambiguous() };
+        }
+    }
+
+    /// What the server says of an object; `None` when there is none. Repeats what may go well later.
+    pub async fn head(&self, key: &Key) -> Result<Option<ObjectInfo>, Error> {
+        let result = self.repeat("HeadObject", key, 0, |_, _, _| {}, |_| self.head_once(key)).await;
+        found(result)
+    }
+
+    pub(crate) async fn head_once(&self, key: &Key) -> Result<ObjectInfo, Error> {
+        let request = self.client.head_object().bucket(&*self.name).key(key.as_str());
+        let reply = request.checksum_mode(ChecksumMode::Enabled).send().await;
+        let reply = reply.map_err(|error| self.error("HeadObject", key, error))?;
+        Ok(ObjectInfo {
+            size: reply.content_length().and_then(|len| u64::try_from(len).ok()).unwrap_or_default(),
+            etag: unquoted(reply.e_tag()),
+            version_id: version(reply.version_id()),
+            crc64nvme: reply.checksum_crc64_nvme().map(ToOwned::to_owned),
+            crc32c: reply.checksum_crc32_c().map(ToOwned::to_owned),
+            sha256: reply.checksum_sha256().map(ToOwned::to_owned),
+            metadata: reply.metadata().cloned().unwrap_or_default(),
+        })
+    }
+
+    /// Reads a small object whole; `None` when there is none.
+    ///
+    /// # Errors
+    /// An object of more than `limit` bytes is [`Error::BadRequest`]: it is not what the caller takes it for.
+    pub async fn read(&self, key: &Key, limit: u64) -> Result<Option<Bytes>, Error> {
+        let result = self
+            .repeat("GetObject", key, limit, |_, _, _| {}, |_| async {
+                let reply = self.get_once(key).await?;
+                let size = reply.content_length().and_then(|len| u64::try_from(len).ok()).unwrap_or_default();
+                if size > limit {
+                    let cause = format!("it has {size} bytes where at most {limit} were expected");
+                    return Err(Error::BadRequest { operation: "GetObject", target: self.target(key), cause });
+                }
+                let body = reply.body.collect().await.map_err(|error| self.lost("GetObject", key, &error))?;
+                Ok(body.into_bytes())
+            })
+            .await;
+        found(result)
+    }
+
+    pub(crate) async fn get_once(&self, key: &Key) -> Result<GetObjectOutput, Error> {
+        let reply = self.client.get_object().bucket(&*self.name).key(key.as_str()).send().await;
+        reply.map_err(|error| self.error("GetObject", key, error))
+    }
+
+    /// Writes a small object of control data in storage class STANDARD, whatever had the key before.
+    ///
+    /// The checksum of the reply is compared where the server shows one.
+    pub async fn write(
+        &self,
+        key: &Key,
+        bytes: Bytes,
+        kind: ChecksumKind,
+        sse: Option<&Sse>,
+    ) -> Result<ObjectInfo, Error> {
+        let sums = Sums::of(kind, &bytes);
+        let settings = ObjectSettings { sse: sse.cloned(), ..ObjectSettings::default() };
+        let len = bytes.len() as u64;
+        let info = self
+            .repeat("PutObject", key, len, |_, _, _| {}, |_| {
+                self.put_once(key, ByteStream::from(bytes.clone()), kind, &sums, &settings, None, &Condition::Always)
+            })
+            .await?;
+        let sent = sums.sent_base64();
+        match info.checksum(kind) {
+            Some(stored) if stored != sent => {
+                Err(Error::Mismatch { key: key.clone(), sent, stored: stored.to_owned() })
+            }
+            _ => Ok(info),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request")]
+    pub(crate) async fn put_once(
+        &self,
+        key: &Key,
+        body: ByteStream,
+        kind: ChecksumKind,
+        sums: &Sums,
+        settings: &ObjectSettings,
+        metadata: Option<HashMap<String, String>>,
+        condition: &Condition,
+    ) -> Result<ObjectInfo, Error> {
+        let sum = sums.sent_base64();
+        let (sse, kms) = sse_headers(settings.sse.as_ref());
+        let mut request = self
+            .client
+            .put_object()
+            .bucket(&*self.name)
+            .key(key.as_str())
+            .body(body)
+            .content_length(i64::try_from(sums.len).unwrap_or(i64::MAX))
+            .set_metadata(metadata)
+            .set_storage_class(settings.storage_class.as_deref().map(StorageClass::from))
+            .set_server_side_encryption(sse)
+            .set_ssekms_key_id(kms)
+            .set_tagging(tagging(settings))
+            .set_if_none_match(condition.if_none_match())
+            .set_if_match(condition.if_match());
+        request = match kind {
+            ChecksumKind::Crc64Nvme => request.checksum_crc64_nvme(sum),
+            ChecksumKind::Crc32c => request.checksum_crc32_c(sum),
+            ChecksumKind::Sha256 => request.checksum_sha256(sum),
+            ChecksumKind::None => request.content_md5(sum),
+        };
+        let reply = request.send().await.map_err(|error| self.error("PutObject", key, error))?;
+        Ok(ObjectInfo {
+            size: sums.len,
+            etag: unquoted(reply.e_tag()),
+            version_id: version(reply.version_id()),
+            crc64nvme: reply.checksum_crc64_nvme().map(ToOwned::to_owned),
+            crc32c: reply.checksum_crc32_c().map(ToOwned::to_owned),
+            sha256: reply.checksum_sha256().map(ToOwned::to_owned),
+            metadata: HashMap::new(),
+        })
+    }
+
+    /// One page, at most 1,000 keys, of what starts with `prefix`.
+    pub async fn list(&self, prefix: &str, page: Option<&str>) -> Result<Listed, Error> {
+        // A listing has no key of its own; its prefix names it in errors.
+        let named = Key::new(if prefix.is_empty() { "*" } else { prefix })
+            .map_err(|error| Error::BadRequest { operation: "ListObjectsV2", target: prefix.to_owned(), cause: error.to_string() })?;
+        self.repeat("ListObjectsV2", &named, 0, |_, _, _| {}, |_| async {
+            let request = self.client.list_objects_v2().bucket(&*self.name).prefix(prefix);
+            // Keys can hold characters that XML cannot; the SDK hands them over as they were sent.
+            let request = request.encoding_type(EncodingType::Url).set_continuation_token(page.map(ToOwned::to_owned));
+            let reply = request.send().await.map_err(|error| self.error("ListObjectsV2", &named, error))?;
+            let objects = reply.contents().iter().filter_map(|object| {
+                let size = object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
+                object.key().map(|key| (url_decoded(key), size))
+            });
+            Ok(Listed { objects: objects.collect(), next: reply.next_continuation_token().map(ToOwned::to_owned) })
+        })
+        .await
+    }
+
+    /// Whether the bucket keeps what is overwritten. Asks once and repeats nothing: the answer is only good for a
+    /// warning.
+    pub async fn versioning(&self) -> Versioning {
+        let request = self.client.get_bucket_versioning().bucket(&*self.name).send();
+        match tokio::time::timeout(self.backoff.timeout_for(0), request).await {
+            Ok(Ok(reply)) if reply.status() == Some(&BucketVersioningStatus::Enabled) => Versioning::Enabled,
+            Ok(Ok(_)) => Versioning::Off,
+            _ => Versioning::Unknown,
+        }
+    }
+
+    pub(crate) fn error<E>(&self, operation: &'static str, key: &Key, error: SdkError<E>) -> Error
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        Error::of_sdk(operation, self.target(key), error)
+    }
+
+    pub(crate) fn lost(&self, operation: &'static str, key: &Key, cause: &dyn fmt::Display) -> Error {
+        Error::NoAnswer { operation, target: self.target(key), cause: cause.to_string() }
+    }
+}
+
+fn found<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+pub(crate) fn unquoted(etag: Option<&str>) -> String {
+    etag.unwrap_or_default().trim_matches('"').to_owned()
+}
+
+/// A version id; `null` is what S3 says of objects without one.
+pub(crate) fn version(id: Option<&str>) -> Option<String> {
+    id.filter(|id| !id.is_empty() && *id != "null").map(ToOwned::to_owned)
+}
+
+pub(crate) fn sse_headers(sse: Option<&Sse>) -> (Option<ServerSideEncryption>, Option<String>) {
+    match sse {
+        None => (None, None),
+        Some(Sse::S3) => (Some(ServerSideEncryption::Aes256), None),
+        Some(Sse::Kms { key_id }) => (Some(ServerSideEncryption::AwsKms), key_id.clone()),
+    }
+}
+
+/// Tags in the form of a URL query, as the header takes them.
+pub(crate) fn tagging(settings: &ObjectSettings) -> Option<String> {
+    let pairs: Vec<String> =
+        settings.tags.iter().map(|(name, value)| format!("{}={}", url_encoded(name), url_encoded(value))).collect();
+    (!pairs.is_empty()).then(|| pairs.join("&"))
+}
+
+fn url_encoded(text: &str) -> String {
+    use std::fmt::Write as _;
+    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            out.push(byte as char);
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
+    })
+}
+
+fn url_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, behind)) = rest.split_first() {
+        let hex = |digits: &[u8]| std::str::from_utf8(digits).ok().and_then(|d| u8::from_str_radix(d, 16).ok());
+        match (first, behind.get(..2).and_then(hex)) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest = &behind[2..];
+            }
+            (b'+', _) => {
+                bytes.push(b' ');
+                rest = behind;
+            }
+            _ => {
+                bytes.push(first);
+                rest = behind;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_and_listed_keys_survive_their_encoding() {
+        let tags = [("team".to_owned(), "fleet & co=1".to_owned())].into();
+        let settings = ObjectSettings { tags, ..ObjectSettings::default() };
+        assert_eq!(tagging(&settings).as_deref(), Some("team=fleet%20%26%20co%3D1"));
+        for key in ["a b+c&é%20;=?#'~.txt", "日本/%41", "plain/key"] {
+            assert_eq!(url_decoded(&url_encoded(key)), key);
+        }
+        assert_eq!(url_decoded("a+b%2Bc"), "a b+c");
+    }
+}

@@ -1,0 +1,145 @@
+//! From options to a client that is ready to use.
+
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{
+    Builder, Credentials, ProvideCredentials, RequestChecksumCalculation, ResponseChecksumValidation,
+    StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig,
+};
+
+use crate::{Bucket, Error};
+
+/// How long a TCP and TLS connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where the bucket is and how to get in.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectOptions {
+    /// Name of the bucket.
+    pub bucket: String,
+    /// AWS region; found the AWS way when absent. An endpoint that is not of AWS needs none.
+    pub region: Option<String>,
+    /// URL of an S3-compatible server; AWS when absent (or what `AWS_ENDPOINT_URL` says).
+    pub endpoint: Option<String>,
+    /// Credentials that take the place of those of the environment.
+    pub credentials: Option<StaticCredentials>,
+}
+
+/// An access key and its secret. `Debug` does not show the secret.
+#[derive(Clone)]
+pub struct StaticCredentials {
+    access_key: String,
+    secret_key: String,
+}
+
+impl StaticCredentials {
+    /// Takes a pair.
+    pub fn new(access_key: impl Into<String>, secret_key: impl Into<String>) -> Self {
+        Self { access_key: access_key.into(), secret_key: secret_key.into() }
+    }
+}
+
+impl std::fmt::Debug for StaticCredentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StaticCredentials").field("access_key", &self.access_key).finish_non_exhaustive()
+    }
+}
+
+impl Bucket {
+    /// Finds credentials and region the AWS way (environment, profile, SSO, web identity, container, IMDS) and makes a
+    /// client for the bucket. Credentials that expire are renewed during the run. Sends no request to the bucket.
+    ///
+    /// The path style of addressing (`endpoint/bucket/key`) is used for every endpoint that is not of AWS.
+    ///
+    /// # Errors
+    /// [`Error::NoCredentials`] and [`Error::NoRegion`].
+    pub async fn connect(options: &ConnectOptions) -> Result<Self, Error> {
+        let mut loader = aws_config::defaults(BehaviorVersion::latest());
+        if let Some(credentials) = &options.credentials {
+            loader = loader.credentials_provider(Credentials::new(
+                &credentials.access_key,
+                &credentials.secret_key,
+                None,
+                None,
+                "handed in",
+            ));
+        }
+        if let Some(region) = &options.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        if let Some(endpoint) = &options.endpoint {
+            loader = loader.endpoint_url(endpoint);
+        }
+        let config = loader.load().await;
+
+        let provider = config.credentials_provider().ok_or_else(|| Error::NoCredentials {
+            cause: "no provider of credentials is configured".into(),
+        })?;
+        provider.provide_credentials().await.map_err(|cause| Error::NoCredentials { cause: Box::new(cause) })?;
+
+        let endpoint = config
+            .endpoint_url()
+            .map(ToOwned::to_owned)
+            .or_else(|| std::env::var("AWS_ENDPOINT_URL_S3").ok());
+        let is_foreign = endpoint.as_deref().is_some_and(|url| !is_of_aws(url));
+        let mut builder = Builder::from(&config).force_path_style(is_foreign);
+        if config.region().is_none() {
+            if !is_foreign {
+                return Err(Error::NoRegion);
+            }
+            // Servers that are not of AWS mostly take any region, and this one if they are particular.
+            builder = builder.region(Region::new("us-east-1"));
+        }
+        Ok(Self::new(finish(builder), options.bucket.clone(), endpoint))
+    }
+
+    /// Uses a client that exists: its credentials, region, endpoint and HTTP client.
+    ///
+    /// Its own retries, stalled-stream protection and automatic checksums are switched off in the copy that this
+    /// bucket uses, because the engine does these itself.
+    pub fn from_client(client: &Client, bucket: impl Into<String>) -> Self {
+        Self::new(finish(client.config().to_builder()), bucket.into(), None)
+    }
+}
+
+fn finish(builder: Builder) -> Client {
+    let config = builder
+        // Retries are the engine's: it counts them, tells of them, and knows which replies were lost.
+        .retry_config(RetryConfig::disabled())
+        // It ends healthy uploads on slow links (aws-sdk-rust issues 1146 and 1202); the engine has its own timeout.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+        .build();
+    Client::from_conf(config)
+}
+
+fn is_of_aws(url: &str) -> bool {
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = host.split(['/', '?']).next().unwrap_or_default();
+    let host = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_endpoints_of_aws_use_the_bucket_as_host_name() {
+        assert!(is_of_aws("https://s3.ap-northeast-2.amazonaws.com"));
+        assert!(is_of_aws("https://bucket.vpce-1.s3.eu-west-1.vpce.amazonaws.com:443/"));
+        for foreign in ["http://127.0.0.1:9000", "http://localhost:8333/", "https://amazonaws.com.evil.example", "http://[::1]:9000"] {
+            assert!(!is_of_aws(foreign), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn debug_hides_the_secret() {
+        let shown = format!("{:?}", StaticCredentials::new("AK", "very secret"));
+        assert!(shown.contains("AK") && !shown.contains("very secret"), "{shown}");
+    }
+}

@@ -1,0 +1,443 @@
+//! Takes planned uploads and sends them, many at a time, within stated limits.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use s3backup_model::manifest::StoredChecksum;
+use s3backup_model::{Entry, FileStat, Key};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::{Id, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::bucket::ObjectInfo;
+use crate::checksum::{Proof, Whole, encode_crc64};
+use crate::read::{self, MAX_READS, Read};
+use crate::{Bucket, ChecksumKind, Error, MAX_OBJECT_BYTES, ObjectSettings, TransferSettings, part_size_for};
+
+/// Files above the part size that are sent at once. More would only leave more of them unfinished when the run is
+/// interrupted: the parts of four already fill the memory limit.
+const LARGE_FILES: usize = 4;
+
+/// What a small file costs in memory beside its bytes: a request, its headers, a reply.
+const FILE_OVERHEAD_BYTES: u64 = 4 << 10;
+
+/// One file to send.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    /// The file.
+    pub entry: Entry,
+    /// Where it goes.
+    pub key: Key,
+}
+
+/// What the engine says while it works.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Update {
+    /// More bytes of files arrived at the server.
+    Sent {
+        /// How many since the last such update.
+        bytes: u64,
+    },
+    /// A request failed and will be sent again. Left out when the reader is behind; [`Done::retries`] has them all.
+    Retrying {
+        /// The object.
+        key: Key,
+        /// Which attempt failed, from 1.
+        attempt: u32,
+        /// How long until the next.
+        delay: Duration,
+        /// What went wrong.
+        cause: String,
+    },
+    /// Something that a person should know.
+    Warning {
+        /// What it is and what to do.
+        message: String,
+    },
+    /// One upload has ended, well or not. Comes exactly once for each that was begun and not cancelled.
+    Done(Box<Done>),
+}
+
+/// How one upload ended.
+#[derive(Debug)]
+pub struct Done {
+    /// Which one.
+    pub upload: Upload,
+    /// What is stored now, or why not.
+    pub result: Result<Stored, Error>,
+    /// How often the request that was repeated most was sent.
+    pub attempts: u32,
+    /// Requests that were sent again.
+    pub retries: u64,
+    /// Bytes of request bodies that were sent, repeated ones included.
+    pub wire_bytes: u64,
+}
+
+/// A file that is proved to be in the bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The file as it was when it was read.
+    pub stat: FileStat,
+    /// CRC64NVME of its bytes, base64.
+    pub crc64nvme: String,
+    /// What the server holds as checksum of the object.
+    pub checksum: Option<StoredChecksum>,
+    /// ETag without quotes.
+    pub etag: String,
+    /// Version, where the bucket has versioning.
+    pub version_id: Option<String>,
+    /// Whether it was sent now; else the bucket had these bytes already.
+    pub sent: bool,
+}
+
+/// Sends files to one bucket.
+///
+/// ```no_run
+/// # use s3backup_transfer::{Bucket, ConnectOptions, Engine, ObjectSettings, TransferSettings, Update, Upload};
+/// # async fn example(uploads: Vec<Upload>) -> Result<(), Box<dyn std::error::Error>> {
+/// let bucket = Bucket::connect(&ConnectOptions { bucket: "fleet-backup".into(), ..Default::default() }).await?;
+/// let (to_engine, planned) = tokio::sync::mpsc::channel(64);
+/// let (said, mut updates) = tokio::sync::mpsc::channel(64);
+/// let engine = Engine::new(bucket, TransferSettings::default(), ObjectSettings::default());
+/// let work = tokio::spawn(engine.run(planned, said, Default::default()));
+/// for upload in uploads {
+///     to_engine.send(upload).await?;
+/// }
+/// drop(to_engine);
+/// while let Some(update) = updates.recv().await {
+///     if let Update::Done(done) = update {
+///         println!("{}: {}", done.upload.key, if done.result.is_ok() { "stored" } else { "not stored" });
+///     }
+/// }
+/// work.await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+/// What all files share: settings and limits.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) bucket: Bucket,
+    pub(crate) settings: TransferSettings,
+    pub(crate) objects: ObjectSettings,
+    /// Requests in flight.
+    requests: Semaphore,
+    /// Memory for bytes of files, in KiB.
+    memory: Semaphore,
+    memory_kib: u32,
+    large: Semaphore,
+    /// Whether the server takes conditions; learnt from its first refusal.
+    conditional: AtomicBool,
+}
+
+impl Shared {
+    /// The right to have one request in flight.
+    pub(crate) async fn request_slot(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Error> {
+        self.requests.acquire().await.map_err(|_| Error::Cancelled)
+    }
+}
+
+impl Engine {
+    /// An engine for one run. Sends nothing yet.
+    pub fn new(bucket: Bucket, settings: TransferSettings, objects: ObjectSettings) -> Self {
+        let memory_kib = u32::try_from(settings.memory_bytes >> 10).unwrap_or(u32::MAX >> 4).clamp(1, u32::MAX >> 4);
+        let shared = Shared {
+            requests: Semaphore::new(settings.concurrency.max(1)),
+            memory: Semaphore::new(memory_kib as usize),
+            memory_kib,
+            large: Semaphore::new(LARGE_FILES),
+            conditional: AtomicBool::new(true),
+            bucket,
+            settings,
+            objects,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Sends what comes in `uploads` until that ends, and says in `updates` what happens. A full `updates` makes the
+    /// engine wait.
+    ///
+    /// When `cancel` is set, no new file is begun, multipart uploads are aborted, and single requests in flight have
+    /// [`TransferSettings::drain`] to end. Dropping the future instead stops everything at once: an object is then in
+    /// the bucket or not, and a multipart upload may stay unfinished, invisible as an object but stored and paid for
+    /// until a lifecycle rule or somebody aborts it.
+    pub async fn run(
+        self,
+        mut uploads: mpsc::Receiver<Upload>,
+        updates: mpsc::Sender<Update>,
+        cancel: CancellationToken,
+    ) {
+        let slots = Arc::new(Semaphore::new(self.shared.settings.concurrency.max(1)));
+        let mut tasks: JoinSet<()> = JoinSet::new();
+        let mut names: HashMap<Id, Upload> = HashMap::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => break,
+                Some(ended) = tasks.join_next_with_id() => report_defect(ended, &mut names, &updates).await,
+                next = next_upload(&slots, &mut uploads) => {
+                    let Some((slot, upload)) = next else { break };
+                    let transfer = FileTransfer {
+                        shared: Arc::clone(&self.shared),
+                        key: upload.key.clone(),
+                        updates: updates.clone(),
+                        cancel: cancel.clone(),
+                        counters: Counters::default(),
+                    };
+                    let handle = tasks.spawn(transfer.run(upload.clone(), slot));
+                    names.insert(handle.id(), upload);
+                }
+            }
+        }
+        let drained = async {
+            while let Some(ended) = tasks.join_next_with_id().await {
+                report_defect(ended, &mut names, &updates).await;
+            }
+        };
+        tokio::pin!(drained);
+        let time_is_up = async {
+            cancel.cancelled().await;
+            tokio::time::sleep(self.shared.settings.drain).await;
+        };
+        tokio::select! {
+            () = &mut drained => {}
+            () = time_is_up => {}
+        }
+        // What is left when the time is up ends here, with the set that owns it.
+    }
+}
+
+/// The slot comes before the upload, so that none is taken out of the channel that cannot be begun.
+async fn next_upload(
+    slots: &Arc<Semaphore>,
+    uploads: &mut mpsc::Receiver<Upload>,
+) -> Option<(OwnedSemaphorePermit, Upload)> {
+    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+    Some((slot, uploads.recv().await?))
+}
+
+async fn report_defect(
+    ended: Result<(Id, ()), tokio::task::JoinError>,
+    names: &mut HashMap<Id, Upload>,
+    updates: &mpsc::Sender<Update>,
+) {
+    let (id, defect) = match ended {
+        Ok((id, ())) => (id, None),
+        Err(error) => (error.id(), Some(error)),
+    };
+    let upload = names.remove(&id);
+    if let (Some(upload), Some(error)) = (upload, defect) {
+        let result = Err(Error::Defect(error.to_string()));
+        let done = Done { upload, result, attempts: 1, retries: 0, wire_bytes: 0 };
+        // Nobody listens only when the whole run is being dropped.
+        let _ = updates.send(Update::Done(Box::new(done))).await;
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) attempts: AtomicU32,
+    pub(crate) retries: AtomicU64,
+    pub(crate) wire_bytes: AtomicU64,
+}
+
+/// One file on its way.
+pub(crate) struct FileTransfer {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) key: Key,
+    updates: mpsc::Sender<Update>,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) counters: Counters,
+}
+
+impl FileTransfer {
+    async fn run(self, upload: Upload, _slot: OwnedSemaphorePermit) {
+        let result = self.send(&upload.entry).await;
+        if matches!(result, Err(Error::Cancelled)) {
+            return;
+        }
+        let done = Done {
+            upload,
+            result,
+            attempts: self.counters.attempts.load(Ordering::Relaxed).max(1),
+            retries: self.counters.retries.load(Ordering::Relaxed),
+            wire_bytes: self.counters.wire_bytes.load(Ordering::Relaxed),
+        };
+        self.say(Update::Done(Box::new(done))).await;
+    }
+
+    /// Reads and sends until a read was not disturbed.
+    async fn send(&self, entry: &Entry) -> Result<Stored, Error> {
+        let path = entry.path();
+        let mut size = entry.stat.size;
+        for _ in 0..MAX_READS {
+            if size > MAX_OBJECT_BYTES {
+                return Err(Error::TooLarge { path, size });
+            }
+            let part_size = part_size_for(size, self.shared.settings.part_size_bytes);
+            let sent = if size <= part_size && part_size <= self.shared.settings.memory_bytes {
+                self.send_whole(&path, &mut size).await?
+            } else {
+                self.send_parts(&path, &mut size, part_size).await?
+            };
+            if let Read::Steady(stored) = sent {
+                return Ok(stored);
+            }
+        }
+        Err(Error::Changed { path, reads: MAX_READS })
+    }
+
+    /// Memory for `bytes` of the file. Taken before they are read, given back after they are sent.
+    pub(crate) async fn reserve(&self, bytes: u64) -> Result<tokio::sync::SemaphorePermit<'_>, Error> {
+        let kib = u32::try_from((bytes + FILE_OVERHEAD_BYTES) >> 10).unwrap_or(u32::MAX);
+        let memory = self.shared.memory.acquire_many(kib.min(self.shared.memory_kib));
+        self.permit(async { memory.await.map_err(|_| Error::Cancelled) }).await
+    }
+
+    /// The right to have one request in flight, as long as the run goes on.
+    pub(crate) async fn request_slot(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Error> {
+        self.permit(self.shared.request_slot()).await
+    }
+
+    pub(crate) async fn large_file_slot(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Error> {
+        self.permit(async { self.shared.large.acquire().await.map_err(|_| Error::Cancelled) }).await
+    }
+
+    async fn permit<'a>(
+        &self,
+        permit: impl Future<Output = Result<tokio::sync::SemaphorePermit<'a>, Error>>,
+    ) -> Result<tokio::sync::SemaphorePermit<'a>, Error> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(Error::Cancelled),
+            permit = permit => permit,
+        }
+    }
+
+    pub(crate) async fn say(&self, update: Update) {
+        // Nobody listens only when the whole run is being dropped.
+        let _ = self.updates.send(update).await;
+    }
+
+    pub(crate) async fn sent(&self, bytes: u64) {
+        if bytes > 0 {
+            self.say(Update::Sent { bytes }).await;
+        }
+    }
+
+    /// Counts a repeated request and tells of it.
+    pub(crate) fn note_retry(&self, attempt: u32, delay: Duration, error: &Error) {
+        self.counters.retries.fetch_add(1, Ordering::Relaxed);
+        let cause = error.to_line();
+        let _ = self.updates.try_send(Update::Retrying { key: self.key.clone(), attempt, delay, cause });
+    }
+
+    pub(crate) fn note_attempt(&self, number: u32, bytes: u64) {
+        self.counters.attempts.fetch_max(number, Ordering::Relaxed);
+        self.counters.wire_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn kind(&self) -> ChecksumKind {
+        self.shared.settings.checksum
+    }
+
+    /// Whether the server is thought to take conditions.
+    pub(crate) fn is_conditional(&self) -> bool {
+        self.shared.conditional.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that it does not, and says so once.
+    pub(crate) async fn give_up_conditions(&self) {
+        if self.shared.conditional.swap(false, Ordering::Relaxed) {
+            let message = "the server knows no conditional writes (If-None-Match): an object that another program put under \
+                           one of our keys would be overwritten unnoticed. Let no other program write below this prefix";
+            self.say(Update::Warning { message: message.to_owned() }).await;
+        }
+    }
+
+    /// Opens the file on a blocking thread and lets `work` read it there.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        path: &Path,
+        work: impl FnOnce(read::OpenFile) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let path = path.to_owned();
+        let follow = self.shared.settings.follow_symlinks;
+        on_blocking_thread(move || work(read::open(&path, follow)?)).await
+    }
+
+    /// What is stored, once the server has proved it with `info`, or with a HEAD where its reply showed too little, or
+    /// by reading the object back.
+    pub(crate) async fn proved(
+        &self,
+        stat: FileStat,
+        whole: &Whole,
+        info: ObjectInfo,
+        sent: bool,
+    ) -> Result<Stored, Error> {
+        let kind = self.kind();
+        let mut info = info;
+        if !info.proves(whole, kind) && info.checksum(kind).is_none() && kind != ChecksumKind::None {
+            // The reply to the upload may lack the checksum where HEAD shows it.
+            let shown = self.shared.bucket.head(&self.key).await?;
+            info = ObjectInfo { version_id: info.version_id, ..shown.unwrap_or_default() };
+        }
+        if !info.proves(whole, kind) {
+            self.explain_missing_proof(whole, &info).await?;
+        }
+        Ok(Stored {
+            stat,
+            crc64nvme: encode_crc64(whole.crc64),
+            checksum: whole.stored_checksum(kind),
+            etag: info.etag,
+            version_id: info.version_id,
+            sent,
+        })
+    }
+
+    /// Decides what it means that the server showed no proof: an error, or, where no checksum was asked for, a
+    /// reason to read the object back.
+    async fn explain_missing_proof(&self, whole: &Whole, info: &ObjectInfo) -> Result<(), Error> {
+        let kind = self.kind();
+        match &whole.proof {
+            Proof::Checksum(sent, _) => match info.checksum(kind) {
+                None => Err(Error::NotEchoed { key: self.key.clone(), checksum: kind.as_str() }),
+                Some(stored) => {
+                    Err(Error::Mismatch { key: self.key.clone(), sent: sent.clone(), stored: stored.to_owned() })
+                }
+            },
+            Proof::Etag(_) => match self.shared.bucket.read_back(&self.key).await {
+                Ok(read) if read.crc64nvme == encode_crc64(whole.crc64) && read.size == whole.len => Ok(()),
+                Ok(read) => Err(Error::Mismatch {
+                    key: self.key.clone(),
+                    sent: encode_crc64(whole.crc64),
+                    stored: read.crc64nvme,
+                }),
+                Err(error) if error.service().is_some_and(crate::ServiceError::is_denied) => {
+                    let message = format!(
+                        "unproved: {} was taken, but its ETag is not an MD5 and these credentials may not read it back",
+                        self.key
+                    );
+                    self.say(Update::Warning { message }).await;
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            },
+        }
+    }
+}
+
+/// Runs file work where it may block.
+pub(crate) async fn on_blocking_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Error::Defect(error.to_string())))
+}

@@ -1,0 +1,416 @@
+//! What can go wrong, told so that a person knows what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::RequestId;
+use s3backup_model::{FailureKind, Key};
+
+/// A failure of this crate.
+///
+/// `Display` says what happened, to what, and what to do; the cause is in `source()`.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A local file could not be opened, read or written.
+    #[error("cannot {action} {}", path.display())]
+    File {
+        /// `open`, `read` or `write`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The file was gone when it was to be read.
+    #[error("{} was removed after it was found and before it was read", path.display())]
+    Vanished {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file changed during every read.
+    #[error("{} was written to during each of {reads} reads; nothing of it was kept in the bucket. The next run tries again; raise `min_age` if it is written for long", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// How often it was read.
+        reads: u32,
+    },
+    /// What was a regular file during the walk is something else now.
+    #[error("{} is no longer a regular file", path.display())]
+    NotRegular {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is larger than S3 stores.
+    #[error("{} has {size} bytes, and S3 stores at most 50 TB in one object: split the file", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// No credentials were found where the AWS SDK looks.
+    #[error("no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role")]
+    NoCredentials {
+        /// What the SDK says of each place.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No region is known.
+    #[error("no AWS region: set `region` under [destination], or AWS_REGION")]
+    NoRegion,
+    /// The server answered with an error.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    /// No whole answer came.
+    #[error("no answer to {operation} for {target}: {cause}")]
+    NoAnswer {
+        /// The S3 operation.
+        operation: &'static str,
+        /// `s3://bucket/key`.
+        target: String,
+        /// What happened to the request.
+        cause: String,
+    },
+    /// The request could not be made.
+    #[error("cannot make the {operation} request for {target}: {cause}")]
+    BadRequest {
+        /// The S3 operation.
+        operation: &'static str,
+        /// `s3://bucket/key`.
+        target: String,
+        /// Why.
+        cause: String,
+    },
+    /// The server stored something and showed no checksum of it.
+    #[error("the server took {key} but shows no {checksum} checksum of it, so nothing proves that it arrived whole: set `checksum = \"none\"` under [transfer] if this server knows none, then the ETag or a read-back is the proof")]
+    NotEchoed {
+        /// The object.
+        key: Key,
+        /// The checksum that was asked for.
+        checksum: &'static str,
+    },
+    /// The server shows a checksum of other bytes.
+    #[error("the server holds other bytes than were sent as {key}: it shows {stored}, sent was {sent}. The object is not counted as backed up; the next run sends it again")]
+    Mismatch {
+        /// The object.
+        key: Key,
+        /// What was sent.
+        sent: String,
+        /// What the server shows.
+        stored: String,
+    },
+    /// There is an object of that key which this job did not write.
+    #[error("{key} is in the bucket already with other content, and {writer}: it was not overwritten. Give this job a prefix of its own, or move the object away")]
+    Conflict {
+        /// The object.
+        key: Key,
+        /// Who wrote it, as far as it can be seen.
+        writer: String,
+    },
+    /// The work was told to stop.
+    #[error("stopped before it was done")]
+    Cancelled,
+    /// A task ended abnormally: a defect of this program.
+    #[error("a task of the program ended abnormally ({0}); this is a defect, please report it")]
+    Defect(String),
+}
+
+/// An error that the server answered with.
+#[derive(Debug, thiserror::Error)]
+#[error("{} (HTTP {status}{}{})", .meaning.say(.target, .operation), spaced(.code), request(.request_id))]
+#[non_exhaustive]
+pub struct ServiceError {
+    /// The S3 operation.
+    pub operation: &'static str,
+    /// `s3://bucket/key`.
+    pub target: String,
+    /// HTTP status.
+    pub status: u16,
+    /// S3 error code; empty where the server sent none (replies to HEAD have none).
+    pub code: String,
+    /// The server's own words; may be empty.
+    pub message: String,
+    /// The server's name for the request; may be empty.
+    pub request_id: String,
+    meaning: Meaning,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meaning {
+    NoSuchBucket,
+    WrongRegion,
+    Credentials,
+    Expired,
+    ClockSkew,
+    Denied,
+    Precondition,
+    Busy,
+    Corrupted,
+    Other,
+}
+
+fn spaced(code: &str) -> String {
+    if code.is_empty() { String::new() } else { format!(" {code}") }
+}
+
+fn request(id: &str) -> String {
+    if id.is_empty() { String::new() } else { format!(", request {id}") }
+}
+
+impl Meaning {
+    fn of(status: u16, code: &str) -> Self {
+        match (status, code) {
+            (_, "NoSuchBucket") => Self::NoSuchBucket,
+            (301, _) | (_, "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => {
+                Self::WrongRegion
+            }
+            (_, "ExpiredToken" | "TokenRefreshRequired" | "RequestExpired") => Self::Expired,
+            (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "NotSignedUp" | "InvalidClientTokenId") => {
+                Self::Credentials
+            }
+            (_, "RequestTimeTooSkewed") => Self::ClockSkew,
+            (_, "PreconditionFailed") | (412, _) => Self::Precondition,
+            (_, "SlowDown" | "Throttling" | "ThrottlingException" | "RequestTimeout" | "InternalError" | "ServiceUnavailable" | "OperationAborted" | "ConditionalRequestConflict")
+            | (408 | 429 | 500 | 502..=504 | 520..=599, _) => Self::Busy,
+            // The reply's status is 200 when an error came late, inside the body; the work was not done.
+            (200..=299, _) => Self::Busy,
+            (_, "BadDigest" | "XAmzContentSHA256Mismatch" | "IncompleteBody" | "InvalidDigest") => Self::Corrupted,
+            (401 | 403, _) => Self::Denied,
+            _ => Self::Other,
+        }
+    }
+
+    fn say(self, target: &str, operation: &str) -> String {
+        match self {
+            Self::NoSuchBucket => format!("there is no such bucket: {target}. Create it, or correct `bucket` under [destination]"),
+            Self::WrongRegion => format!("{target} is in another region than the one asked: correct `region` under [destination]"),
+            Self::Credentials => format!("the server refuses the AWS credentials for {target}: check the access key and its secret, and that they are of this server"),
+            Self::Expired => format!("the AWS credentials for {target} have expired: renew them (`aws sso login`, a new session token)"),
+            Self::ClockSkew => format!("the server refuses {operation} for {target} because this machine's clock is wrong: set the clock (NTP)"),
+            Self::Denied => format!("{operation} is not allowed for {target}: give these credentials the right s3:{} there", right(operation)),
+            Self::Precondition => format!("{target} changed between two requests"),
+            Self::Busy => format!("the server could not do {operation} for {target}"),
+            Self::Corrupted => format!("the bytes of {target} arrived damaged at the server"),
+            Self::Other => format!("the server refuses {operation} for {target}"),
+        }
+    }
+}
+
+/// The permission that an operation needs, where it is not called the same (AWS: "Required permissions").
+fn right(operation: &str) -> &str {
+    match operation {
+        "HeadObject" => "GetObject",
+        "ListObjectsV2" => "ListBucket",
+        "CreateMultipartUpload" | "UploadPart" | "CompleteMultipartUpload" => "PutObject",
+        other => other,
+    }
+}
+
+impl ServiceError {
+    /// Whether the same request may go well a moment later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.meaning, Meaning::Busy | Meaning::Corrupted | Meaning::Expired)
+    }
+
+    /// Whether the server says that the object, or the multipart upload, is not there.
+    pub fn is_not_found(&self) -> bool {
+        self.status == 404 && self.meaning != Meaning::NoSuchBucket
+    }
+
+    /// Whether a condition (`If-Match`, `If-None-Match`) did not hold.
+    pub fn is_precondition(&self) -> bool {
+        self.meaning == Meaning::Precondition
+    }
+
+    /// Whether the credentials are good but have no right to do this.
+    pub fn is_denied(&self) -> bool {
+        self.meaning == Meaning::Denied
+    }
+
+    /// Whether the server does not know the operation or a header of it.
+    pub fn is_not_implemented(&self) -> bool {
+        self.status == 501 || self.code == "NotImplemented"
+    }
+
+    fn kind(&self) -> FailureKind {
+        match self.meaning {
+            Meaning::NoSuchBucket | Meaning::WrongRegion => FailureKind::Bucket,
+            Meaning::Credentials | Meaning::Expired | Meaning::ClockSkew => FailureKind::Credentials,
+            Meaning::Denied => FailureKind::Denied,
+            Meaning::Corrupted => FailureKind::Checksum,
+            Meaning::Precondition => FailureKind::Conflict,
+            Meaning::Busy | Meaning::Other => FailureKind::Server,
+        }
+    }
+}
+
+impl Error {
+    /// Makes an error of what the SDK says of one request for `target` (`s3://bucket/key`).
+    pub(crate) fn of_sdk<E>(operation: &'static str, target: String, error: SdkError<E>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        match error {
+            SdkError::ServiceError(reply) => {
+                let status = reply.raw().status().as_u16();
+                let headers = reply.raw().headers();
+                let request_id = headers.get("x-amz-request-id").unwrap_or_default().to_owned();
+                let metadata = reply.err().meta();
+                let code = metadata.code().unwrap_or_default().to_owned();
+                let request_id = metadata.request_id().map_or(request_id, ToOwned::to_owned);
+                let meaning = Meaning::of(status, &code);
+                let message = metadata.message().unwrap_or_default().to_owned();
+                Self::Service(ServiceError { operation, target, status, code, message, request_id, meaning })
+            }
+            SdkError::ConstructionFailure(_) => {
+                Self::BadRequest { operation, target, cause: chain(&error) }
+            }
+            other => {
+                let cause = chain(&other);
+                if cause.contains("credentials") || cause.contains("identity") {
+                    return Self::NoCredentials { cause: Box::new(other) };
+                }
+                Self::NoAnswer { operation, target, cause }
+            }
+        }
+    }
+
+    /// What kind of failure this is, for reports.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::File { .. } | Self::NotRegular { .. } | Self::TooLarge { .. } => FailureKind::Unreadable,
+            Self::Vanished { .. } => FailureKind::Vanished,
+            Self::Changed { .. } => FailureKind::Changed,
+            Self::NoCredentials { .. } => FailureKind::Credentials,
+            Self::NoRegion => FailureKind::Bucket,
+            Self::Service(error) => error.kind(),
+            Self::NoAnswer { .. } => FailureKind::Network,
+            Self::NotEchoed { .. } | Self::Mismatch { .. } => FailureKind::Checksum,
+            Self::Conflict { .. } => FailureKind::Conflict,
+            Self::BadRequest { .. } | Self::Cancelled | Self::Defect(_) => FailureKind::Other,
+        }
+    }
+
+    /// Whether the same request may go well a moment later.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Service(error) => error.is_retryable(),
+            Self::NoAnswer { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the request may have been carried out although it failed.
+    pub(crate) fn is_ambiguous(&self) -> bool {
+        match self {
+            Self::Service(error) => error.status >= 500 || (200..300).contains(&error.status),
+            Self::NoAnswer { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether every other file would fail for the same reason, so that there is no use in going on.
+    pub fn is_fatal(&self) -> bool {
+        match self {
+            Self::NoCredentials { .. } | Self::NoRegion | Self::NotEchoed { .. } => true,
+            Self::Service(error) => matches!(
+                error.meaning,
+                Meaning::NoSuchBucket
+                    | Meaning::WrongRegion
+                    | Meaning::Credentials
+                    | Meaning::Expired
+                    | Meaning::ClockSkew
+            ),
+            _ => false,
+        }
+    }
+
+    /// The server's answer, if it is one.
+    pub fn service(&self) -> Option<&ServiceError> {
+        if let Self::Service(error) = self { Some(error) } else { None }
+    }
+
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.service().is_some_and(ServiceError::is_not_found)
+    }
+
+    pub(crate) fn is_precondition(&self) -> bool {
+        self.service().is_some_and(ServiceError::is_precondition)
+    }
+
+    /// The error and its causes in one line, each fact once: what a report shows.
+    pub fn to_line(&self) -> String {
+        chain(self)
+    }
+}
+
+/// An error and its causes, without the empty phrases by which the SDK's layers announce each other.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut facts: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let fact = error.to_string();
+        let is_empty = matches!(fact.as_str(), "dispatch failure" | "other" | "service error" | "unhandled error");
+        if !is_empty && !facts.iter().any(|known| known.contains(&fact)) {
+            facts.push(fact);
+        }
+        next = error.source();
+    }
+    if facts.is_empty() { error.to_string() } else { facts.join(": ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(status: u16, code: &str) -> Error {
+        Error::Service(ServiceError {
+            operation: "PutObject",
+            target: "s3://b/k".to_owned(),
+            status,
+            code: code.to_owned(),
+            message: String::new(),
+            request_id: String::new(),
+            meaning: Meaning::of(status, code),
+        })
+    }
+
+    #[test]
+    fn only_what_may_go_well_later_is_sent_again() {
+        for (status, code) in [
+            (503, "SlowDown"), (500, "InternalError"), (429, ""), (504, ""), (400, "RequestTimeout"),
+            (200, "InternalError"), (409, "ConditionalRequestConflict"), (400, "BadDigest"), (400, "ExpiredToken"),
+        ] {
+            assert!(service(status, code).is_retryable(), "{status} {code}");
+        }
+        for (status, code) in [
+            (403, "AccessDenied"), (403, ""), (404, "NoSuchKey"), (404, "NoSuchBucket"), (400, "InvalidArgument"),
+            (403, "InvalidAccessKeyId"), (403, "SignatureDoesNotMatch"), (412, "PreconditionFailed"), (501, "NotImplemented"),
+        ] {
+            assert!(!service(status, code).is_retryable(), "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn what_concerns_every_file_ends_the_run() {
+        for code in ["NoSuchBucket", "InvalidAccessKeyId", "ExpiredToken", "PermanentRedirect", "RequestTimeTooSkewed"] {
+            assert!(service(403, code).is_fatal(), "{code}");
+        }
+        for code in ["AccessDenied", "SlowDown", "NoSuchKey", "BadDigest"] {
+            assert!(!service(403, code).is_fatal(), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_message_says_what_to_do() {
+        assert_eq!(
+            service(404, "NoSuchBucket").to_string(),
+            "there is no such bucket: s3://b/k. Create it, or correct `bucket` under [destination] (HTTP 404 NoSuchBucket)"
+        );
+        assert!(service(403, "AccessDenied").to_string().contains("s3:PutObject"));
+    }
+}

@@ -1,0 +1,392 @@
+//! Large files: in parts, each proved by itself, completed only when the file did not change meanwhile.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, StorageClass};
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::body::{Payload, STREAM_BYTES};
+use crate::bucket::{Condition, ObjectInfo, sse_headers, tagging, unquoted, version};
+use crate::checksum::{Proof, Sums, Whole, combine};
+use crate::engine::{FileTransfer, Stored, Update, on_blocking_thread};
+use crate::put::{Decision, metadata_of};
+use crate::read::{OpenFile, Read};
+use crate::{ChecksumKind, Error, ServiceError};
+
+/// How long an abort may take when the run is ending.
+const ABORT_LIMIT: Duration = Duration::from_millis(800);
+
+/// A part that the server has.
+struct SentPart {
+    number: i32,
+    etag: String,
+    sums: Sums,
+}
+
+impl FileTransfer {
+    /// Sends a file in parts. `size` is corrected when the file turns out to have another.
+    pub(crate) async fn send_parts(&self, path: &Path, size: &mut u64, part_size: u64) -> Result<Read<Stored>, Error> {
+        let _slot = self.large_file_slot().await?;
+        let file = self.blocking(path, Ok).await?;
+        if file.stat.size != *size {
+            *size = file.stat.size;
+            return Ok(Read::Torn);
+        }
+        let condition = match self.before_sending(&file).await? {
+            Read::Torn => return Ok(Read::Torn),
+            Read::Steady(Decision::Have { info, .. }) => {
+                let crc64nvme = info.crc64nvme.clone().unwrap_or_default();
+                let checksum = Some(s3backup_model::manifest::StoredChecksum {
+                    algorithm: ChecksumKind::Crc64Nvme.as_str().to_owned(),
+                    value: crc64nvme.clone(),
+                    r#type: s3backup_model::manifest::ChecksumType::FullObject,
+                });
+                let (etag, version_id) = (info.etag, info.version_id);
+                return Ok(Read::Steady(Stored { stat: file.stat, crc64nvme, checksum, etag, version_id, sent: false }));
+            }
+            Read::Steady(Decision::Put(condition)) => condition,
+        };
+        let upload_id = self.create(&file).await?;
+        let result = self.send_and_complete(&file, part_size, &upload_id, condition).await;
+        if !matches!(result, Ok(Read::Steady(_))) {
+            self.abort(&upload_id).await;
+        }
+        result
+    }
+
+    /// Looks whether the bucket has the file, before gigabytes are sent for nothing.
+    async fn before_sending(&self, file: &OpenFile) -> Result<Read<Decision>, Error> {
+        let fresh = || if self.is_conditional() { Condition::New } else { Condition::Always };
+        let info = match self.shared.bucket.head(&self.key).await {
+            Ok(Some(info)) => info,
+            Ok(None) => return Ok(Read::Steady(Decision::Put(fresh()))),
+            // A host that may only write cannot look; the condition of the write itself protects what is there.
+            Err(error) if error.service().is_some_and(ServiceError::is_denied) => {
+                return Ok(Read::Steady(Decision::Put(fresh())));
+            }
+            Err(error) => return Err(error),
+        };
+        if info.size == file.stat.size && info.crc64nvme.is_some() {
+            let reader = file.clone();
+            let hashed = on_blocking_thread(move || {
+                let hashed = reader.hash_range(ChecksumKind::Crc64Nvme, 0, reader.stat.size)?;
+                Ok(if reader.is_steady()? { hashed } else { Read::Torn })
+            });
+            match self.unless_cancelled(hashed).await? {
+                Read::Torn => return Ok(Read::Torn),
+                Read::Steady(sums) if info.proves(&Whole::single(&sums), ChecksumKind::Crc64Nvme) => {
+                    return Ok(Read::Steady(Decision::Have { info, sent: false }));
+                }
+                Read::Steady(_) => {}
+            }
+        }
+        self.may_replace(&info).map(Read::Steady)
+    }
+
+    async fn send_and_complete(
+        &self,
+        file: &OpenFile,
+        part_size: u64,
+        upload_id: &str,
+        condition: Condition,
+    ) -> Result<Read<Stored>, Error> {
+        let settings = &self.shared.settings;
+        let parts_in_memory = usize::try_from(settings.memory_bytes / part_size).unwrap_or(usize::MAX).max(1);
+        // One more than memory has room for, so that a part is waiting for it and not the other way round.
+        let at_once = parts_in_memory.saturating_add(1).min(settings.concurrency.max(1));
+        let count = file.stat.size.div_ceil(part_size).max(1);
+        let sending = stream::iter(0..count)
+            .map(|index| {
+                let offset = index * part_size;
+                let len = part_size.min(file.stat.size - offset);
+                self.send_part(file, upload_id, index, offset, len)
+            })
+            .buffer_unordered(at_once)
+            .try_collect::<Vec<_>>();
+        let parts = match self.unless_cancelled(sending).await {
+            Ok(parts) => parts,
+            Err(PartError::Torn) => return Ok(Read::Torn),
+            Err(PartError::Other(error)) => return Err(*error),
+        };
+        let reader = file.clone();
+        if !on_blocking_thread(move || reader.is_steady()).await? {
+            return Ok(Read::Torn);
+        }
+        self.complete(file, upload_id, parts, condition).await.map(Read::Steady)
+    }
+
+    async fn send_part(
+        &self,
+        file: &OpenFile,
+        upload_id: &str,
+        index: u64,
+        offset: u64,
+        len: u64,
+    ) -> Result<SentPart, PartError> {
+        let number = i32::try_from(index + 1).unwrap_or(i32::MAX);
+        let is_streamed = len > self.shared.settings.memory_bytes;
+        let _memory = self.reserve(if is_streamed { STREAM_BYTES } else { len }).await?;
+        let (reader, kind) = (file.clone(), self.kind());
+        let read = on_blocking_thread(move || {
+            // The length alone is looked at in between; that nothing else changed is checked before completion.
+            Ok(if is_streamed {
+                match reader.hash_range(kind, offset, len)? {
+                    Read::Steady(sums) => {
+                        let file = Arc::clone(&reader.file);
+                        Read::Steady((Payload::Range { file, offset, len }, sums))
+                    }
+                    Read::Torn => Read::Torn,
+                }
+            } else {
+                match reader.read_part(kind, offset, len)? {
+                    Read::Steady((bytes, sums)) => Read::Steady((Payload::Whole(bytes), sums)),
+                    Read::Torn => Read::Torn,
+                }
+            })
+        })
+        .await?;
+        let Read::Steady((payload, sums)) = read else { return Err(PartError::Torn) };
+        let etag = self.upload_part(upload_id, number, &payload, &sums).await;
+        let etag = match etag {
+            // A streamed part was read a second time; other bytes than the hashed ones come from a change.
+            Err(error) if is_streamed && error.kind() == s3backup_model::FailureKind::Checksum => {
+                return Err(PartError::Torn);
+            }
+            other => other?,
+        };
+        self.sent(len).await;
+        Ok(SentPart { number, etag, sums })
+    }
+
+    async fn upload_part(
+        &self,
+        upload_id: &str,
+        number: i32,
+        payload: &Payload,
+        sums: &Sums,
+    ) -> Result<String, Error> {
+        let bucket = &self.shared.bucket;
+        let on_retry = |attempt, delay, error: &Error| self.note_retry(attempt, delay, error);
+        bucket
+            .repeat("UploadPart", &self.key, payload.len(), on_retry, |attempt| async move {
+                let _slot = self.request_slot().await?;
+                self.note_attempt(attempt.number, payload.len());
+                let mut request = bucket
+                    .client
+                    .upload_part()
+                    .bucket(bucket.name())
+                    .key(self.key.as_str())
+                    .upload_id(upload_id)
+                    .part_number(number)
+                    .content_length(i64::try_from(sums.len).unwrap_or(i64::MAX))
+                    .body(payload.to_stream());
+                let sum = sums.sent_base64();
+                request = match self.kind() {
+                    ChecksumKind::Crc64Nvme => request.checksum_crc64_nvme(sum),
+                    ChecksumKind::Crc32c => request.checksum_crc32_c(sum),
+                    ChecksumKind::Sha256 => request.checksum_sha256(sum),
+                    ChecksumKind::None => request.content_md5(sum),
+                };
+                let reply = request.send().await.map_err(|error| bucket.error("UploadPart", &self.key, error))?;
+                Ok(unquoted(reply.e_tag()))
+            })
+            .await
+    }
+
+    async fn create(&self, file: &OpenFile) -> Result<String, Error> {
+        let bucket = &self.shared.bucket;
+        let settings = &self.shared.objects;
+        let on_retry = |attempt, delay, error: &Error| self.note_retry(attempt, delay, error);
+        let creating = bucket.repeat("CreateMultipartUpload", &self.key, 0, on_retry, |attempt| async move {
+            let _slot = self.request_slot().await?;
+            self.note_attempt(attempt.number, 0);
+            let (sse, kms) = sse_headers(settings.sse.as_ref());
+            let (algorithm, r#type) = match self.kind() {
+                ChecksumKind::Crc64Nvme => (Some(ChecksumAlgorithm::Crc64Nvme), Some(ChecksumType::FullObject)),
+                ChecksumKind::Crc32c => (Some(ChecksumAlgorithm::Crc32C), Some(ChecksumType::FullObject)),
+                ChecksumKind::Sha256 => (Some(ChecksumAlgorithm::Sha256), Some(ChecksumType::Composite)),
+                ChecksumKind::None => (None, None),
+            };
+            let reply = bucket
+                .client
+                .create_multipart_upload()
+                .bucket(bucket.name())
+                .key(self.key.as_str())
+                .set_metadata(Some(metadata_of(file.stat, settings)))
+                .set_storage_class(settings.storage_class.as_deref().map(StorageClass::from))
+                .set_server_side_encryption(sse)
+                .set_ssekms_key_id(kms)
+                .set_tagging(tagging(settings))
+                .set_checksum_algorithm(algorithm)
+                .set_checksum_type(r#type)
+                .send()
+                .await
+                .map_err(|error| bucket.error("CreateMultipartUpload", &self.key, error))?;
+            reply.upload_id().map(ToOwned::to_owned).ok_or_else(|| {
+                bucket.lost("CreateMultipartUpload", &self.key, &"the reply names no upload")
+            })
+        });
+        self.unless_cancelled(creating).await
+    }
+
+    async fn complete(
+        &self,
+        file: &OpenFile,
+        upload_id: &str,
+        mut parts: Vec<SentPart>,
+        mut condition: Condition,
+    ) -> Result<Stored, Error> {
+        parts.sort_by_key(|part| part.number);
+        let completed: Vec<CompletedPart> = parts.iter().map(|part| self.completed_part(part)).collect();
+        let sums: Vec<Sums> = parts.into_iter().map(|part| part.sums).collect();
+        let whole = combine(self.kind(), &sums)
+            .ok_or_else(|| Error::Defect("an upload without parts was to be completed".to_owned()))?;
+        let mut ambiguous = false;
+        loop {
+            let done = self.complete_repeatedly(upload_id, &completed, &whole, &condition, &mut ambiguous).await;
+            let error = match done {
+                Ok(info) => return self.proved(file.stat, &whole, info, true).await,
+                Err(error) => error,
+            };
+            if condition != Condition::Always && error.service().is_some_and(ServiceError::is_not_implemented) {
+                self.give_up_conditions().await;
+                condition = Condition::Always;
+                continue;
+            }
+            // After a lost reply the upload may be gone because it was completed.
+            if error.is_precondition() || (ambiguous && error.is_not_found()) {
+                return match self.decide(&whole, &condition, ambiguous).await? {
+                    Decision::Have { info, sent } => self.proved(file.stat, &whole, info, sent).await,
+                    Decision::Put(_) if error.is_precondition() => {
+                        Err(self.conflict("it was written while this file was being sent"))
+                    }
+                    Decision::Put(_) => Err(error),
+                };
+            }
+            return Err(error);
+        }
+    }
+
+    async fn complete_repeatedly(
+        &self,
+        upload_id: &str,
+        parts: &[CompletedPart],
+        whole: &Whole,
+        condition: &Condition,
+        ambiguous: &mut bool,
+    ) -> Result<ObjectInfo, Error> {
+        let bucket = &self.shared.bucket;
+        let on_retry = |attempt, delay, error: &Error| self.note_retry(attempt, delay, error);
+        let sum = match &whole.proof {
+            Proof::Checksum(value, s3backup_model::manifest::ChecksumType::FullObject) => Some(value.clone()),
+            _ => None,
+        };
+        let operation = "CompleteMultipartUpload";
+        bucket
+            .repeat(operation, &self.key, 0, on_retry, |attempt| {
+                *ambiguous = attempt.ambiguous;
+                let sum = sum.clone();
+                async move {
+                    // All parts are there: even when the run is ending, one short request saves sending them again.
+                    let _slot = self.shared.request_slot().await?;
+                    self.note_attempt(attempt.number, 0);
+                    let list = CompletedMultipartUpload::builder().set_parts(Some(parts.to_vec())).build();
+                    let mut request = bucket
+                        .client
+                        .complete_multipart_upload()
+                        .bucket(bucket.name())
+                        .key(self.key.as_str())
+                        .upload_id(upload_id)
+                        .multipart_upload(list)
+                        .mpu_object_size(i64::try_from(whole.len).unwrap_or(i64::MAX))
+                        .set_if_none_match(condition.if_none_match())
+                        .set_if_match(condition.if_match());
+                    request = match self.kind() {
+                        ChecksumKind::Crc64Nvme => {
+                            request.set_checksum_crc64_nvme(sum).checksum_type(ChecksumType::FullObject)
+                        }
+                        ChecksumKind::Crc32c => {
+                            request.set_checksum_crc32_c(sum).checksum_type(ChecksumType::FullObject)
+                        }
+                        ChecksumKind::Sha256 | ChecksumKind::None => request,
+                    };
+                    let reply = request.send().await.map_err(|error| bucket.error(operation, &self.key, error))?;
+                    Ok(ObjectInfo {
+                        size: whole.len,
+                        etag: unquoted(reply.e_tag()),
+                        version_id: version(reply.version_id()),
+                        crc64nvme: reply.checksum_crc64_nvme().map(ToOwned::to_owned),
+                        crc32c: reply.checksum_crc32_c().map(ToOwned::to_owned),
+                        sha256: reply.checksum_sha256().map(ToOwned::to_owned),
+                        ..ObjectInfo::default()
+                    })
+                }
+            })
+            .await
+    }
+
+    fn completed_part(&self, part: &SentPart) -> CompletedPart {
+        let builder = CompletedPart::builder().part_number(part.number).e_tag(&part.etag);
+        let sum = part.sums.sent_base64();
+        match self.kind() {
+            ChecksumKind::Crc64Nvme => builder.checksum_crc64_nvme(sum),
+            ChecksumKind::Crc32c => builder.checksum_crc32_c(sum),
+            ChecksumKind::Sha256 => builder.checksum_sha256(sum),
+            ChecksumKind::None => builder,
+        }
+        .build()
+    }
+
+    /// Gives the parts back. A failure is a warning: the object is not affected, but the parts are paid for.
+    async fn abort(&self, upload_id: &str) {
+        let bucket = &self.shared.bucket;
+        let operation = "AbortMultipartUpload";
+        let aborting = bucket.repeat(operation, &self.key, 0, |_, _, _| {}, |_| async {
+            let request = bucket.client.abort_multipart_upload().bucket(bucket.name()).key(self.key.as_str());
+            let reply = request.upload_id(upload_id).send().await;
+            reply.map(|_| ()).map_err(|error| bucket.error(operation, &self.key, error))
+        });
+        let result = if self.cancel.is_cancelled() {
+            let lost = || bucket.lost(operation, &self.key, &"the run is ending");
+            tokio::time::timeout(ABORT_LIMIT, aborting).await.unwrap_or_else(|_| Err(lost()))
+        } else {
+            aborting.await
+        };
+        match result {
+            Err(error) if !error.is_not_found() => {
+                let message = format!(
+                    "an incomplete multipart upload of {} may be left in the bucket ({}): a lifecycle rule that aborts \
+                     incomplete uploads removes it",
+                    self.key,
+                    error.to_line()
+                );
+                self.say(Update::Warning { message }).await;
+            }
+            _ => {}
+        }
+    }
+
+    async fn unless_cancelled<T, E: From<Error>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(Error::Cancelled.into()),
+            result = work => result,
+        }
+    }
+}
+
+enum PartError {
+    Torn,
+    Other(Box<Error>),
+}
+
+impl From<Error> for PartError {
+    fn from(error: Error) -> Self {
+        Self::Other(Box::new(error))
+    }
+}

@@ -1,0 +1,192 @@
+//! Small files: one request each.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use bytes::Bytes;
+use s3backup_model::FileStat;
+
+use crate::body::Payload;
+use crate::bucket::{Condition, ObjectInfo};
+use crate::checksum::{Sums, Whole};
+use crate::engine::{FileTransfer, Stored};
+use crate::read::Read;
+use crate::{Error, ObjectSettings};
+
+/// Metadata names on our objects, without `x-amz-meta-`.
+const OWNER: &str = "s3backup-owner";
+const RUN: &str = "s3backup-run";
+
+/// How often an upload is decided anew because the object changed under it.
+const MAX_DECISIONS: u32 = 3;
+
+enum WholeFile {
+    Read(Bytes, Sums, FileStat),
+    /// Another size than was reserved for, or disturbed while it was read.
+    Again(u64),
+}
+
+impl FileTransfer {
+    /// Reads a file of up to one part into memory and puts it. `size` is what to reserve; it is corrected when the
+    /// file turns out to be larger.
+    pub(crate) async fn send_whole(&self, path: &Path, size: &mut u64) -> Result<Read<Stored>, Error> {
+        let reserved = *size;
+        let _memory = self.reserve(reserved).await?;
+        let kind = self.kind();
+        let read = self
+            .blocking(path, move |file| {
+                if file.stat.size > reserved {
+                    return Ok(WholeFile::Again(file.stat.size));
+                }
+                Ok(match file.read_whole(kind)? {
+                    Read::Steady((bytes, sums)) => WholeFile::Read(bytes, sums, file.stat),
+                    Read::Torn => WholeFile::Again(file.stat.size),
+                })
+            })
+            .await?;
+        let (bytes, sums, stat) = match read {
+            WholeFile::Read(bytes, sums, stat) => (bytes, sums, stat),
+            WholeFile::Again(now) => {
+                *size = now;
+                return Ok(Read::Torn);
+            }
+        };
+        let stored = self.put(Payload::Whole(bytes), &sums, stat).await?;
+        if stored.sent {
+            self.sent(stat.size).await;
+        }
+        Ok(Read::Steady(stored))
+    }
+
+    /// Puts one object, deciding by what is there whether to create, to replace, or to leave it.
+    async fn put(&self, payload: Payload, sums: &Sums, stat: FileStat) -> Result<Stored, Error> {
+        let whole = Whole::single(sums);
+        let mut condition = if self.is_conditional() { Condition::New } else { Condition::Always };
+        for _ in 0..MAX_DECISIONS {
+            let mut ambiguous = false;
+            let put = self.put_repeatedly(&payload, sums, stat, &condition, &mut ambiguous).await;
+            let error = match put {
+                Ok(info) => return self.proved(stat, &whole, info, true).await,
+                Err(error) => error,
+            };
+            if condition != Condition::Always && error.service().is_some_and(crate::ServiceError::is_not_implemented) {
+                self.give_up_conditions().await;
+                condition = Condition::Always;
+            } else if error.is_precondition() {
+                match self.decide(&whole, &condition, ambiguous).await? {
+                    Decision::Have { info, sent } => return self.proved(stat, &whole, info, sent).await,
+                    Decision::Put(next) => condition = next,
+                }
+            } else {
+                return Err(error);
+            }
+        }
+        Err(self.conflict("it keeps changing while this job tries to replace it"))
+    }
+
+    async fn put_repeatedly(
+        &self,
+        payload: &Payload,
+        sums: &Sums,
+        stat: FileStat,
+        condition: &Condition,
+        ambiguous: &mut bool,
+    ) -> Result<ObjectInfo, Error> {
+        let bucket = &self.shared.bucket;
+        let settings = &self.shared.objects;
+        let on_retry = |attempt, delay, error: &Error| self.note_retry(attempt, delay, error);
+        bucket
+            .repeat("PutObject", &self.key, payload.len(), on_retry, |attempt| {
+                *ambiguous = attempt.ambiguous;
+                async move {
+                    let _slot = self.request_slot().await?;
+                    self.note_attempt(attempt.number, payload.len());
+                    let metadata = Some(metadata_of(stat, settings));
+                    bucket
+                        .put_once(&self.key, payload.to_stream(), self.kind(), sums, settings, metadata, condition)
+                        .await
+                }
+            })
+            .await
+    }
+
+    /// What to do about an object that is there already, or is another than was thought.
+    ///
+    /// `ambiguous` says that an earlier try of the same request may have been carried out: then an object with our
+    /// bytes is our own.
+    pub(crate) async fn decide(
+        &self,
+        whole: &Whole,
+        failed: &Condition,
+        ambiguous: bool,
+    ) -> Result<Decision, Error> {
+        let Some(info) = self.shared.bucket.head(&self.key).await? else {
+            return Ok(Decision::Put(Condition::New));
+        };
+        if info.proves(whole, self.kind()) {
+            return Ok(Decision::Have { info, sent: ambiguous || *failed != Condition::New });
+        }
+        self.may_replace(&info)
+    }
+
+    /// Whether the object is one of this job's, so that it may be replaced.
+    pub(crate) fn may_replace(&self, info: &ObjectInfo) -> Result<Decision, Error> {
+        let settings = &self.shared.objects;
+        match (info.metadata.get(OWNER), info.metadata.get(RUN)) {
+            (Some(owner), Some(run)) if *owner == settings.owner && *run == settings.run => {
+                Err(self.conflict("another file of this very run has the same key (two sources share a prefix)"))
+            }
+            (Some(owner), _) if *owner == settings.owner => Ok(Decision::Put(Condition::Replaces(info.etag.clone()))),
+            (Some(owner), _) => Err(self.conflict(&format!("the job {owner} wrote it"))),
+            (None, _) => Err(self.conflict("another program wrote it")),
+        }
+    }
+
+    pub(crate) fn conflict(&self, writer: &str) -> Error {
+        Error::Conflict { key: self.key.clone(), writer: writer.to_owned() }
+    }
+}
+
+/// What to do with a key.
+pub(crate) enum Decision {
+    /// The bucket has these bytes.
+    Have {
+        /// As HEAD shows it.
+        info: ObjectInfo,
+        /// Whether this run sent them.
+        sent: bool,
+    },
+    /// Write on this condition.
+    Put(Condition),
+}
+
+/// What is stored beside the bytes of a file: its times and mode in the form that rclone uses, and who wrote it.
+pub(crate) fn metadata_of(stat: FileStat, settings: &ObjectSettings) -> HashMap<String, String> {
+    let mut metadata = HashMap::from([
+        ("mtime".to_owned(), decimal_seconds(stat.mtime_ns)),
+        ("mode".to_owned(), format!("{:o}", stat.mode)),
+    ]);
+    if !settings.owner.is_empty() {
+        metadata.insert(OWNER.to_owned(), settings.owner.clone());
+        metadata.insert(RUN.to_owned(), settings.run.clone());
+    }
+    metadata
+}
+
+fn decimal_seconds(ns: i64) -> String {
+    let sign = if ns < 0 { "-" } else { "" };
+    let ns = ns.unsigned_abs();
+    format!("{sign}{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_decimal_seconds() {
+        assert_eq!(decimal_seconds(1_795_431_600_000_000_001), "1795431600.000000001");
+        assert_eq!(decimal_seconds(-1), "-0.000000001");
+        assert_eq!(decimal_seconds(0), "0.000000000");
+    }
+}

@@ -1,0 +1,191 @@
+//! Reading local files so that a change during the read is noticed.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use s3backup_model::FileStat;
+
+use crate::checksum::{Hasher, Sums};
+use crate::{ChecksumKind, Error};
+
+/// How often a file that changes while it is read is read before it counts as failed.
+pub const MAX_READS: u32 = 3;
+
+/// How much of a file is hashed at a time when it is not kept in memory.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// What became of one try to read a file.
+pub(crate) enum Read<T> {
+    /// Read, and the file did not change meanwhile.
+    Steady(T),
+    /// The file changed; what was read is worth nothing.
+    Torn,
+}
+
+/// A regular file, open.
+#[derive(Clone)]
+pub(crate) struct OpenFile {
+    pub(crate) file: Arc<File>,
+    pub(crate) path: Arc<PathBuf>,
+    /// As it was when it was opened.
+    pub(crate) stat: FileStat,
+}
+
+/// Opens a regular file and nothing else: never waits for a FIFO's other end, never opens a device, and follows a
+/// symbolic link only when told to.
+pub(crate) fn open(path: &Path, follow_symlinks: bool) -> Result<OpenFile, Error> {
+    let mut flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    if !follow_symlinks {
+        flags |= OFlags::NOFOLLOW;
+    }
+    let flags = i32::try_from(flags.bits()).unwrap_or_default();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|cause| of_io("open", path, cause))?;
+    let metadata = file.metadata().map_err(|cause| of_io("read", path, cause))?;
+    if !metadata.is_file() {
+        return Err(Error::NotRegular { path: path.to_owned() });
+    }
+    Ok(OpenFile { file: Arc::new(file), path: Arc::new(path.to_owned()), stat: stat_of(&metadata) })
+}
+
+impl OpenFile {
+    /// Reads the whole file into memory and hashes it.
+    pub(crate) fn read_whole(&self, kind: ChecksumKind) -> Result<Read<(Bytes, Sums)>, Error> {
+        let bytes = self.read_at(0, self.stat.size)?;
+        let Some(bytes) = bytes else { return Ok(Read::Torn) };
+        if !self.is_steady()? {
+            return Ok(Read::Torn);
+        }
+        let sums = Sums::of(kind, &bytes);
+        Ok(Read::Steady((Bytes::from(bytes), sums)))
+    }
+
+    /// Reads a range into memory and hashes it. Torn only when the file has become too short for it.
+    pub(crate) fn read_part(&self, kind: ChecksumKind, offset: u64, len: u64) -> Result<Read<(Bytes, Sums)>, Error> {
+        let Some(bytes) = self.read_at(offset, len)? else { return Ok(Read::Torn) };
+        let sums = Sums::of(kind, &bytes);
+        Ok(Read::Steady((Bytes::from(bytes), sums)))
+    }
+
+    /// Hashes a range without keeping it.
+    pub(crate) fn hash_range(&self, kind: ChecksumKind, offset: u64, len: u64) -> Result<Read<Sums>, Error> {
+        let mut hasher = Hasher::new(kind);
+        let mut piece = vec![0; PIECE_BYTES.min(usize::try_from(len).unwrap_or(PIECE_BYTES))];
+        let mut at = 0;
+        while at < len {
+            let size = piece.len().min(usize::try_from(len - at).unwrap_or(piece.len()));
+            match self.file.read_exact_at(&mut piece[..size], offset + at) {
+                Ok(()) => hasher.update(&piece[..size]),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Read::Torn),
+                Err(error) => return Err(of_io("read", &self.path, error)),
+            }
+            at += size as u64;
+        }
+        Ok(Read::Steady(hasher.finish()))
+    }
+
+    /// Whether the file is as it was when it was opened, and still has its name.
+    ///
+    /// The open file shows a write, its name shows that another file took its place.
+    pub(crate) fn is_steady(&self) -> Result<bool, Error> {
+        let metadata = self.file.metadata().map_err(|cause| of_io("read", &self.path, cause))?;
+        if stat_of(&metadata) != self.stat {
+            return Ok(false);
+        }
+        match std::fs::metadata(self.path.as_path()) {
+            Ok(named) => Ok(named.ino() == self.stat.inode && named.dev() == self.stat.device),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(Error::Vanished { path: self.path.to_path_buf() })
+            }
+            Err(error) => Err(of_io("read", &self.path, error)),
+        }
+    }
+
+    fn read_at(&self, offset: u64, len: u64) -> Result<Option<Vec<u8>>, Error> {
+        let len = usize::try_from(len).map_err(|_| Error::TooLarge { path: self.path.to_path_buf(), size: len })?;
+        let mut bytes = vec![0; len];
+        match self.file.read_exact_at(&mut bytes, offset) {
+            Ok(()) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(of_io("read", &self.path, error)),
+        }
+    }
+}
+
+/// The parts of a file's metadata that tell whether it changed.
+pub(crate) fn stat_of(metadata: &Metadata) -> FileStat {
+    let nanos = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
+    FileStat {
+        size: metadata.size(),
+        mtime_ns: nanos(metadata.mtime(), metadata.mtime_nsec()),
+        ctime_ns: nanos(metadata.ctime(), metadata.ctime_nsec()),
+        mode: metadata.mode(),
+        inode: metadata.ino(),
+        device: metadata.dev(),
+    }
+}
+
+fn of_io(action: &'static str, path: &Path, cause: io::Error) -> Error {
+    match cause.kind() {
+        io::ErrorKind::NotFound => Error::Vanished { path: path.to_owned() },
+        // What `O_NOFOLLOW` gives for a symbolic link that took the file's place.
+        _ if cause.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => Error::NotRegular { path: path.to_owned() },
+        _ => Error::File { action, path: path.to_owned(), cause },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn an_unchanged_file_is_steady_and_a_changed_one_is_torn() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        std::fs::write(&path, b"before").unwrap();
+        let file = open(&path, false).unwrap();
+        assert!(matches!(file.read_whole(ChecksumKind::Crc64Nvme), Ok(Read::Steady((bytes, _))) if bytes == "before"));
+
+        // Same length, so only the times tell.
+        std::fs::write(&path, b"behind").unwrap();
+        File::options().write(true).open(&path).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        assert!(matches!(file.read_whole(ChecksumKind::Crc64Nvme), Ok(Read::Torn)));
+    }
+
+    #[test]
+    fn a_file_that_was_cut_short_is_torn_and_one_that_was_replaced_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        std::fs::write(&path, b"0123456789").unwrap();
+        let file = open(&path, false).unwrap();
+        std::fs::write(&path, b"01").unwrap();
+        assert!(matches!(file.read_whole(ChecksumKind::Crc64Nvme), Ok(Read::Torn)));
+        assert!(matches!(file.hash_range(ChecksumKind::Crc64Nvme, 0, 10), Ok(Read::Torn)));
+
+        let file = open(&path, false).unwrap();
+        std::fs::write(folder.path().join("new"), b"01").unwrap();
+        std::fs::rename(folder.path().join("new"), &path).unwrap();
+        assert!(!file.is_steady().unwrap());
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(file.is_steady(), Ok(false) | Err(Error::Vanished { .. })));
+    }
+
+    #[test]
+    fn what_is_not_a_regular_file_is_refused_without_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        assert!(matches!(open(&fifo, true), Err(Error::NotRegular { .. })));
+        let link = folder.path().join("link");
+        symlink("/dev/zero", &link).unwrap();
+        assert!(matches!(open(&link, false), Err(Error::NotRegular { .. })));
+        assert!(matches!(open(&link, true), Err(Error::NotRegular { .. })));
+        assert!(matches!(open(&folder.path().join("none"), false), Err(Error::Vanished { .. })));
+    }
+}
