@@ -1,0 +1,131 @@
+//! What went wrong with one path, in words for a person: what happened, why, what to do.
+
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::io::Errno;
+use s3backup_model::{Failure, FailureKind, key};
+
+/// A path as failures, skips and messages write it.
+pub(crate) fn shown(path: &Path) -> String {
+    key::escape(path.as_os_str().as_bytes())
+}
+
+/// Whether an error says that what was looked for is not there (any more).
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// Whether an error says that links lead in a circle.
+pub(crate) fn is_circle(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::LOOP)
+}
+
+pub(crate) fn directory_unreadable(path: &Path, error: &io::Error) -> Failure {
+    failure(
+        path,
+        FailureKind::Unreadable,
+        format!(
+            "the directory cannot be read: {error}; what is in it may not be backed up; {}",
+            mend(error, "read and search")
+        ),
+    )
+}
+
+pub(crate) fn file_unreadable(path: &Path, error: &io::Error) -> Failure {
+    failure(
+        path,
+        FailureKind::Unreadable,
+        format!("it cannot be looked at: {error}; {}", mend(error, "to search the directory")),
+    )
+}
+
+pub(crate) fn broken_link(path: &Path, target: &Path, error: &io::Error) -> Failure {
+    let target = shown(target);
+    let message = if is_gone(error) {
+        format!(
+            "it is a symbolic link to `{target}`, which does not exist; remove the link, bring its target back, or \
+             exclude it"
+        )
+    } else {
+        format!(
+            "it is a symbolic link to `{target}`, which cannot be looked at: {error}; {}",
+            mend(error, "search")
+        )
+    };
+    failure(path, FailureKind::Unreadable, message)
+}
+
+pub(crate) fn circle(path: &Path, target: &Path) -> Failure {
+    failure(
+        path,
+        FailureKind::SymlinkLoop,
+        format!(
+            "it is a symbolic link to `{}`, from where links lead round in a circle; remove the link or exclude it",
+            shown(target)
+        ),
+    )
+}
+
+pub(crate) fn link_loop(path: &Path, above: &Path) -> Failure {
+    failure(
+        path,
+        FailureKind::SymlinkLoop,
+        format!(
+            "it leads back to `{}`, a directory above it, so it was not walked again; remove the symbolic link or \
+             exclude it",
+            shown(above)
+        ),
+    )
+}
+
+pub(crate) fn source_unusable(path: &Path, error: &io::Error) -> String {
+    let path = shown(path);
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            format!("the source `{path}` does not exist; create or mount it, or correct its path")
+        }
+        _ => format!("the source `{path}` cannot be read: {error}; {}", mend(error, "read and search")),
+    }
+}
+
+pub(crate) fn source_no_directory(path: &Path) -> String {
+    format!(
+        "the source `{}` is not a directory; to back up a single file, give the directory that it is in, and its \
+         name as an include pattern",
+        shown(path)
+    )
+}
+
+pub(crate) fn source_replaced(path: &Path) -> String {
+    format!(
+        "the source `{}` was removed, moved, unmounted or replaced while it was walked, so files may not have been \
+         found; see that it stays in place and run again",
+        shown(path)
+    )
+}
+
+fn failure(path: &Path, kind: FailureKind, message: String) -> Failure {
+    Failure { path: shown(path), kind, message, attempts: 1 }
+}
+
+fn mend(error: &io::Error, permission: &str) -> String {
+    match (error.kind(), Errno::from_io_error(error)) {
+        (io::ErrorKind::PermissionDenied, _) => {
+            format!("give the user that runs the backup {permission} permission, or exclude it")
+        }
+        (_, Some(Errno::NAMETOOLONG)) => {
+            "the whole path is longer than the system takes (4,095 bytes on Linux): shorten names above it, or \
+             exclude it"
+                .to_owned()
+        }
+        (_, Some(Errno::MFILE | Errno::NFILE)) => {
+            "raise the limit on open files (`ulimit -n`, systemd: `LimitNOFILE`)".to_owned()
+        }
+        (_, Some(Errno::IO | Errno::STALE | Errno::NOTCONN | Errno::TIMEDOUT)) => {
+            "the disk or the network file system has a fault: look at the kernel log (`dmesg`)".to_owned()
+        }
+        _ => "if the next run says so too, exclude it".to_owned(),
+    }
+}
