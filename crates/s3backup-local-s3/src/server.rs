@@ -1,0 +1,313 @@
+//! Starting and stopping a server.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use s3s::S3Result;
+use s3s::auth::{S3Auth, SecretKey};
+use s3s::path::check_bucket_name;
+use s3s::service::S3ServiceBuilder;
+use s3s::{S3Error, S3ErrorCode};
+use slog::{Logger, info, o, warn};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::Error;
+use crate::connection;
+use crate::faults::{Fault, FaultHandle};
+use crate::inject::Handler;
+use crate::journal::Record;
+use crate::object::now;
+use crate::random;
+use crate::service::Service;
+use crate::stats::{Counters, Stats};
+use crate::store::Store;
+
+const DEFAULT_REGION: &str = "us-east-1";
+
+/// Settings of a server that is not yet running; see [`LocalS3::builder`].
+#[derive(Clone)]
+#[must_use = "a server runs once it is started"]
+pub struct Builder {
+    dir: Option<PathBuf>,
+    buckets: Vec<String>,
+    credentials: Option<(String, String)>,
+    port: u16,
+    region: String,
+    faults: Vec<Fault>,
+    log: Logger,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Builder")
+            .field("dir", &self.dir)
+            .field("buckets", &self.buckets)
+            .field("access_key", &self.credentials.as_ref().map(|(access_key, _)| access_key))
+            .field("port", &self.port)
+            .field("region", &self.region)
+            .field("faults", &self.faults)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// The folder of the data, made if it is not there. Default: a temporary one, removed with the server.
+    pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.dir = Some(dir.into());
+        self
+    }
+
+    /// A bucket to make at the start, if it is not there. May be called several times. Default: none.
+    pub fn bucket(mut self, name: impl Into<String>) -> Self {
+        self.buckets.push(name.into());
+        self
+    }
+
+    /// The one pair of keys that is let in. Default: a random pair, new at every start.
+    pub fn credentials(mut self, access_key: impl Into<String>, secret_key: impl Into<String>) -> Self {
+        self.credentials = Some((access_key.into(), secret_key.into()));
+        self
+    }
+
+    /// The TCP port on 127.0.0.1. Default: 0, any that is free.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// The region that the buckets are said to be in. Default: `us-east-1`. Clients may sign for any.
+    pub fn region(mut self, region: impl Into<String>) -> Self {
+        self.region = region.into();
+        self
+    }
+
+    /// Faults to inject from the start, after those given before. Default: none.
+    pub fn faults(mut self, faults: impl IntoIterator<Item = Fault>) -> Self {
+        self.faults.extend(faults);
+        self
+    }
+
+    /// Where to log. Default: nowhere. Start and stop are `info`, faults `debug`, requests `trace`.
+    pub fn logger(mut self, log: Logger) -> Self {
+        self.log = log;
+        self
+    }
+
+    /// Starts the server. Must be called on a Tokio runtime with I/O and time enabled; its tasks run there.
+    ///
+    /// Fails if the folder is in use by another server or cannot be read, if the port is taken, or if a bucket's name
+    /// is not one. If the future is dropped, nothing runs, but the folder may have been made.
+    pub async fn start(self) -> Result<LocalS3, Error> {
+        if let Some(name) = self.buckets.iter().find(|name| !check_bucket_name(name)) {
+            return Err(Error::BucketName { name: name.clone() });
+        }
+        let (access_key, secret_key) = match self.credentials {
+            Some(credentials) => credentials,
+            None => (format!("LOCAL{}", random::secret(15)?), random::secret(40)?),
+        };
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let bind = |source| Error::Bind { address, source };
+        let listener = TcpListener::bind(address).await.map_err(bind)?;
+        let address = listener.local_addr().map_err(bind)?;
+
+        let folder = Folder::new(self.dir)?;
+        let dir = folder.path().to_owned();
+        let buckets = self.buckets;
+        let opened = tokio::task::spawn_blocking(move || open(&dir, &buckets)).await;
+        let store = Arc::new(opened.map_err(|join| Error::Io {
+            path: folder.path().to_owned(),
+            source: std::io::Error::other(join),
+        })??);
+
+        let faults = FaultHandle::default();
+        faults.set(self.faults);
+        let mut service = S3ServiceBuilder::new(Service::new(Arc::clone(&store), self.region.clone()));
+        service.set_auth(OnePair { access_key: access_key.clone(), secret_key: secret_key.clone().into() });
+        let log = self.log.new(o!("address" => address.to_string()));
+        let handler = Arc::new(Handler {
+            service: service.build(),
+            faults,
+            counters: Counters::default(),
+            log: log.clone(),
+        });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(accept(listener, Arc::clone(&handler)));
+        info!(log, "embedded S3 server started"; "dir" => folder.path().display().to_string());
+        Ok(LocalS3 { address, access_key, secret_key, region: self.region, handler, store, tasks, folder })
+    }
+}
+
+fn open(dir: &Path, buckets: &[String]) -> Result<Store, Error> {
+    let store = Store::open(dir)?;
+    for bucket in buckets {
+        store
+            .change(|index| {
+                let is_new = !index.buckets.contains_key(bucket);
+                Ok(is_new.then(|| Record::CreateBucket { bucket: bucket.clone(), created: now() }))
+            })
+            .map_err(|error| Error::Io { path: dir.to_owned(), source: std::io::Error::other(error) })?;
+    }
+    Ok(store)
+}
+
+/// Accepts connections for ever. Those accepted belong to this future and end with it.
+async fn accept(listener: TcpListener, handler: Arc<Handler>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    handler.counters.connection();
+                    connections.spawn(connection::serve(stream, Arc::clone(&handler)));
+                }
+                Err(error) => {
+                    // Mostly too many open files: wait for some connection to end.
+                    warn!(handler.log, "cannot accept a connection"; "error" => %error);
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// Lets one pair of keys in.
+struct OnePair {
+    access_key: String,
+    secret_key: SecretKey,
+}
+
+#[async_trait::async_trait]
+impl S3Auth for OnePair {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        if access_key == self.access_key {
+            return Ok(self.secret_key.clone());
+        }
+        Err(S3Error::with_message(
+            S3ErrorCode::InvalidAccessKeyId,
+            "The AWS Access Key Id you provided does not exist in our records.",
+        ))
+    }
+}
+
+/// The folder of the data, removed at the end if it is ours.
+#[derive(Debug)]
+enum Folder {
+    Given(PathBuf),
+    Temporary(TempDir),
+}
+
+impl Folder {
+    fn new(dir: Option<PathBuf>) -> Result<Self, Error> {
+        match dir {
+            Some(dir) => Ok(Self::Given(dir)),
+            None => Ok(Self::Temporary(TempDir::new().map_err(Error::io(std::env::temp_dir()))?)),
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Given(path) => path,
+            Self::Temporary(dir) => dir.path(),
+        }
+    }
+}
+
+/// A running server. Dropping it stops it: nothing is accepted or written afterwards, though a request that is being
+/// carried out at that moment may still be reported as failed to its client. [`shutdown`](Self::shutdown) also waits.
+#[must_use = "the server stops when this is dropped"]
+pub struct LocalS3 {
+    address: SocketAddr,
+    access_key: String,
+    secret_key: String,
+    region: String,
+    handler: Arc<Handler>,
+    store: Arc<Store>,
+    tasks: JoinSet<()>,
+    folder: Folder,
+}
+
+impl fmt::Debug for LocalS3 {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("LocalS3")
+            .field("endpoint", &self.endpoint())
+            .field("access_key", &self.access_key)
+            .field("region", &self.region)
+            .field("dir", &self.folder.path())
+            .finish_non_exhaustive()
+    }
+}
+
+impl LocalS3 {
+    /// Settings with their defaults: a temporary folder, no bucket, random credentials, any free port, no faults.
+    pub fn builder() -> Builder {
+        Builder {
+            dir: None,
+            buckets: Vec::new(),
+            credentials: None,
+            port: 0,
+            region: DEFAULT_REGION.to_owned(),
+            faults: Vec::new(),
+            log: Logger::root(slog::Discard, o!()),
+        }
+    }
+
+    /// The URL for clients, such as `http://127.0.0.1:41234`. They must use path-style addresses
+    /// (`force_path_style`).
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The access key id that is let in.
+    pub fn access_key(&self) -> &str {
+        &self.access_key
+    }
+
+    /// The secret key that goes with it.
+    pub fn secret_key(&self) -> &str {
+        &self.secret_key
+    }
+
+    /// The region that the buckets are said to be in.
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// The folder of the data.
+    pub fn dir(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The faults being injected, to be changed while the server runs.
+    pub fn faults(&self) -> &FaultHandle {
+        &self.handler.faults
+    }
+
+    /// What the server has done since it was started.
+    pub fn stats(&self) -> Stats {
+        self.handler.counters.snapshot()
+    }
+
+    /// Stops the server, and waits until its port is free and all connections are closed.
+    ///
+    /// Requests under way are cut off. If the future is dropped, the server stops all the same.
+    pub async fn shutdown(mut self) {
+        self.store.close();
+        self.tasks.shutdown().await;
+    }
+}
+
+impl Drop for LocalS3 {
+    fn drop(&mut self) {
+        // The tasks are aborted with their set, but end a little later. A write must not happen by then: another
+        // server may have the folder.
+        self.store.close();
+        info!(self.handler.log, "embedded S3 server stopped");
+    }
+}
