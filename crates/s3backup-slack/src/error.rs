@@ -20,8 +20,8 @@ pub enum Error {
         /// What to do about it.
         mend: &'static str,
     },
-    /// There is no HTTPS client, as where the machine has no CA certificates. Nothing was sent.
-    #[error("cannot prepare HTTPS; install the CA certificates of the operating system (ca-certificates)")]
+    /// There is no HTTPS client, as where the machine's CA certificates cannot be read. Nothing was sent.
+    #[error("cannot prepare HTTPS; check the CA certificates of the operating system (ca-certificates)")]
     Client {
         /// What the HTTP library says.
         source: Cause,

@@ -146,7 +146,9 @@ impl Endpoint {
             Self::Webhook { url } => {
                 let last =
                     url.path_segments().and_then(|mut segments| segments.next_back()).unwrap_or_default();
-                vec![Secret::new(url.as_str()), Secret::new(url.path()), Secret::new(last)]
+                let texts = [url.as_str(), url.path(), last];
+                // Something shorter guards nothing, and striking it out would garble every message.
+                texts.into_iter().filter(|text| text.len() > 3).map(Secret::from).collect()
             }
         }
     }

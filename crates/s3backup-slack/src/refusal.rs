@@ -59,6 +59,7 @@ pub(crate) fn meaning(code: &str) -> Meaning {
         | "invalid_blocks_format"
         | "invalid_attachments"
         | "too_many_attachments"
+        | "invalid_arguments"
         | "invalid_payload" => Unfit,
         "ratelimited" | "rate_limited" | "message_limit_exceeded" => Busy,
         "internal_error"
@@ -72,7 +73,9 @@ pub(crate) fn meaning(code: &str) -> Meaning {
 }
 
 const TOKEN: &str = "set the bot token that the app's page \"OAuth & Permissions\" shows now (xoxb-…)";
-const WEBHOOK: &str = "the webhook is gone: make a new one on the app's page \"Incoming Webhooks\"";
+/// The mend where a webhook does not exist any more.
+pub(crate) const WEBHOOK: &str =
+    "the webhook is gone: make a new one on the app's page \"Incoming Webhooks\"";
 
 /// The mend where Slack's word is not known.
 pub(crate) const LOOK_UP: &str = "see docs.slack.dev/reference/methods/chat.postMessage for what it means";

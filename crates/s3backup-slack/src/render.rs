@@ -68,17 +68,24 @@ impl Message<'_> {
     /// Without blocks, for a server that does not take them: the text says the most important by itself.
     pub(crate) fn plain(&self) -> Value {
         let mut text = self.title();
-        let mut left = self.limits.text_chars.saturating_sub(width(&text));
-        let tail = self.context(left / 4);
-        left = left.saturating_sub(width(&tail) + 1);
-        let message = clip(&self.alert.message, (left / 2).saturating_sub(1), Place::Lines);
-        left = left.saturating_sub(width(&message) + 1);
-        let failures = self.failures(left.saturating_sub(1));
-        for part in [message, failures, tail] {
-            if !part.is_empty() {
+        let tail = self.context(self.limits.text_chars.saturating_sub(width(&text)) / 4, 0);
+        let mut left = self.limits.text_chars.saturating_sub(width(&text) + width(&tail) + 1);
+        let mut add = |part: String| {
+            if !part.is_empty() && width(&part) < left {
+                left -= width(&part) + 1;
                 text.push('\n');
                 text.push_str(&part);
             }
+            left.saturating_sub(1)
+        };
+        let room = add(String::new());
+        let room = add(clip(&self.alert.message, room / 2, Place::Lines));
+        let room = add(self.fact_list(room / 2));
+        let room = add(self.failures(room));
+        add(self.warnings(room));
+        if !tail.is_empty() {
+            text.push('\n');
+            text.push_str(&tail);
         }
         envelope(&text)
     }
@@ -125,11 +132,8 @@ impl Message<'_> {
         let limits = self.limits;
         // What closes the message comes out of the total first, so that it is there however long the rest is.
         let facts = self.fact_sections();
-        let mut closing = self.context(limits.section_chars.min(limits.total_chars / 10));
         let hidden = self.facts().count() - facts.iter().map(Vec::len).sum::<usize>();
-        if hidden > 0 && !closing.is_empty() {
-            let _ = write!(closing, " · {hidden} facts not shown");
-        }
+        let closing = self.context(limits.section_chars.min(limits.total_chars / 10), hidden);
         let mut blocks = Blocks {
             done: Vec::new(),
             left: limits.total_chars.saturating_sub(width(&closing)),
@@ -198,6 +202,16 @@ impl Message<'_> {
         fields.chunks(limits.fields_per_section.max(1)).map(<[String]>::to_vec).collect()
     }
 
+    fn fact_list(&self, limit: usize) -> String {
+        let line = |(label, value): &(String, String)| {
+            let (label, value) = (clip(label, 100, Place::Line), clip(value, FACT_CHARS, Place::Line));
+            if label.is_empty() { value } else { format!("{label}: {value}") }
+        };
+        let lines = self.alert.facts.iter().filter(|(_, value)| !value.trim().is_empty()).map(line);
+        let total = self.facts().count() as u64;
+        if total == 0 { String::new() } else { list("*Facts*", lines, total, limit) }
+    }
+
     fn failures(&self, limit: usize) -> String {
         let listed = &self.alert.failures;
         let total = self.alert.failed_total.max(listed.len() as u64);
@@ -218,12 +232,15 @@ impl Message<'_> {
     }
 
     /// What the alert is about, for whoever searches the channel later.
-    fn context(&self, limit: usize) -> String {
+    fn context(&self, limit: usize, facts_hidden: usize) -> String {
         let alert = self.alert;
         let mut parts = Vec::new();
         parts.extend(self.note.map(str::to_owned));
         parts.push(format!("{} · {} on {}", alert.kind.as_str(), alert.job, alert.host));
         parts.extend(alert.run_id.as_ref().map(|run_id| format!("run {run_id}")));
+        if facts_hidden > 0 {
+            parts.push(format!("{facts_hidden} facts not shown"));
+        }
         parts.push(alert.at.format("%Y-%m-%d %H:%M:%S %:z").to_string());
         clip(&parts.join(" · "), limit, Place::Line)
     }
@@ -263,6 +280,7 @@ impl Blocks {
 
 /// Header, opening, failures, warnings, context.
 const OTHER_BLOCKS: usize = 5;
+const FACT_CHARS: usize = 300;
 const WARNING_CHARS: usize = 300;
 const PATH_CHARS: usize = 200;
 const REASON_CHARS: usize = 300;
@@ -341,3 +359,6 @@ fn list(heading: &str, lines: impl Iterator<Item = String>, total: u64, limit: u
 fn join_words(left: &str, right: &str) -> String {
     if left.is_empty() { right.to_owned() } else { format!("{left} {right}") }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde::Deserialize;
 
-use crate::refusal::{LOOK_AT_ADDRESS, LOOK_UP, Meaning, UNFIT, meaning};
+use crate::refusal::{LOOK_AT_ADDRESS, LOOK_UP, Meaning, UNFIT, WEBHOOK, meaning};
 use crate::{Cause, Error, Secret, Sent};
 
 /// What to do after an attempt.
@@ -69,8 +69,15 @@ pub(crate) fn judge(
     };
     match (posted, code) {
         (Some(sent), _) if status.is_success() => Verdict::Posted(sent),
-        (_, Some(code)) => refused(&code, headers, secrets),
-        _ if status.is_client_error() => refused_by_status(dialect, status),
+        (_, Some(code)) => match refused(&code, headers, secrets) {
+            Verdict::GiveUp(Error::Refused { code, permanent: false, .. }) if status.is_client_error() => {
+                Verdict::GiveUp(by_status(dialect, status, code))
+            }
+            verdict => verdict,
+        },
+        _ if status.is_client_error() => {
+            Verdict::GiveUp(by_status(dialect, status, format!("http_{}", status.as_u16())))
+        }
         _ => unexpected(status, "not an answer of Slack; look for a proxy or log-in page in between"),
     }
 }
@@ -119,17 +126,11 @@ fn refused(code: &str, headers: &HeaderMap, secrets: &[Secret]) -> Verdict {
     }
 }
 
-/// Slack's own refusals carry a word, so without one this is mostly a wrong address or a proxy.
-fn refused_by_status(dialect: Dialect, status: StatusCode) -> Verdict {
-    let mend = match (dialect, meaning("webhook_gone")) {
-        (Dialect::Webhook, Meaning::Permanent(mend))
-            if matches!(status, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE) =>
-        {
-            mend
-        }
-        _ => LOOK_AT_ADDRESS,
-    };
-    Verdict::GiveUp(Error::Refused { code: format!("http_{}", status.as_u16()), permanent: true, mend })
+/// What a status means beside a word that is not known, or where there is none: mostly a wrong address, or a proxy.
+fn by_status(dialect: Dialect, status: StatusCode, code: String) -> Error {
+    let gone = matches!(status, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE);
+    let mend = if gone && dialect == Dialect::Webhook { WEBHOOK } else { LOOK_AT_ADDRESS };
+    Error::Refused { code, permanent: true, mend }
 }
 
 fn down(why: String) -> Verdict {
