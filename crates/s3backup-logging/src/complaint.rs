@@ -46,7 +46,7 @@ impl Complaints {
             "path" => %trouble.path.display(), "error" => %trouble.error);
     }
 
-    /// Tells that lines are missing from a file, for now or for good.
+    /// Tells at the end that lines are missing from a file.
     pub(crate) fn tell_lost(&self, kind: &'static str, lines: u64) {
         slog::warn!(self.console, "log lines could not be written"; "file" => kind, "lines" => lines);
     }

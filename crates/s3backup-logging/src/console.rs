@@ -78,7 +78,9 @@ impl Sink for ConsoleSink {
         let _ = rendered.and_then(|()| self.writer.write_all(&self.line)).and_then(|()| self.writer.flush());
     }
 
-    fn settle(&mut self, _now: DateTime<Utc>) {}
+    fn flush(&mut self, _now: DateTime<Utc>) {}
+
+    fn close(&mut self, _now: DateTime<Utc>) {}
 }
 
 /// Colours the parts of a line: the level by its weight, what frames the message dimmed.

@@ -92,9 +92,12 @@ impl Entry {
 /// The part of a source path that says something: without the folder of the workspace's crates or
 /// that of the registry from which a dependency was built.
 fn short_file(file: &'static str) -> &'static str {
-    let in_registry = file.split_once("/registry/src/").and_then(|(_, rest)| rest.split_once('/'));
-    match in_registry {
-        Some((_index, rest)) => rest,
+    if let Some((_, in_registry)) = file.split_once("/registry/src/") {
+        return in_registry.split_once('/').map_or(in_registry, |(_index, rest)| rest);
+    }
+    match file.rsplit_once("/crates/") {
+        // Built from outside of the workspace, where paths are absolute.
+        Some((_, in_workspace)) => in_workspace,
         None => file.strip_prefix("crates/").unwrap_or(file),
     }
 }
@@ -190,6 +193,7 @@ mod tests {
             short_file("/root/.cargo/registry/src/index-1f/hyper-1.0.0/src/a.rs"),
             "hyper-1.0.0/src/a.rs"
         );
+        assert_eq!(short_file("/src/s3backup/crates/s3backup-core/src/run.rs"), "s3backup-core/src/run.rs");
         assert_eq!(short_file("bins/backup/src/main.rs"), "bins/backup/src/main.rs");
     }
 }

@@ -52,7 +52,6 @@ impl FileSink {
             kind,
             rolling: RollingFile::new(names.clone(), limits),
             lost: 0,
-            lost_told: 0,
         };
         let info = file("info", &names.info);
         let error = file("error", &names.error);
@@ -83,9 +82,18 @@ impl Sink for FileSink {
         }
     }
 
-    fn settle(&mut self, now: DateTime<Utc>) {
+    fn flush(&mut self, now: DateTime<Utc>) {
         for file in [&mut self.info, &mut self.error] {
-            file.settle(now.with_timezone(&self.zone), self.format, &mut self.complaints);
+            file.write_down_losses(now.with_timezone(&self.zone), self.format, &mut self.complaints);
+        }
+    }
+
+    fn close(&mut self, now: DateTime<Utc>) {
+        self.flush(now);
+        for file in [&self.info, &self.error] {
+            if file.lost > 0 {
+                self.complaints.tell_lost(file.kind, file.lost);
+            }
         }
     }
 }
@@ -95,8 +103,6 @@ struct LogFile {
     kind: &'static str,
     rolling: RollingFile,
     lost: u64,
-    /// The number that the console was told last.
-    lost_told: u64,
 }
 
 impl LogFile {
@@ -115,11 +121,10 @@ impl LogFile {
         written
     }
 
-    /// Tries to write down what was lost; if that fails too, the console says it.
-    fn settle(&mut self, now: DateTime<Tz>, format: Format, complaints: &mut Complaints) {
-        if self.lost > 0 && !self.write(now, b"", format, complaints) && self.lost != self.lost_told {
-            self.lost_told = self.lost;
-            complaints.tell_lost(self.kind, self.lost);
+    /// Tries to write the line that says how many were lost without waiting for another.
+    fn write_down_losses(&mut self, now: DateTime<Tz>, format: Format, complaints: &mut Complaints) {
+        if self.lost > 0 {
+            self.write(now, b"", format, complaints);
         }
     }
 
@@ -145,9 +150,7 @@ impl LogFile {
             return false;
         }
         if self.lost > 0 {
-            complaints.tell_resumed(self.kind, self.lost);
-            self.lost = 0;
-            self.lost_told = 0;
+            complaints.tell_resumed(self.kind, std::mem::take(&mut self.lost));
         }
         true
     }

@@ -48,8 +48,11 @@ pub(crate) trait Sink: Send + 'static {
     /// Writes one entry. There is no error to return: a sink knows best whom to tell.
     fn write(&mut self, entry: &Entry);
 
-    /// Says what is still unsaid about lost lines; called on flush and at the end.
-    fn settle(&mut self, now: DateTime<Utc>);
+    /// Writes what is still to be written, after the lines before a [`Lane::flush`].
+    fn flush(&mut self, now: DateTime<Utc>);
+
+    /// The same after the last line, and says what could not be written at all.
+    fn close(&mut self, now: DateTime<Utc>);
 }
 
 /// The way to one output.
@@ -177,11 +180,12 @@ impl Worker {
         }
     }
 
-    fn settle(&self) {
+    /// Ends a stretch of lines with the sink's `flush` or `close`.
+    fn settle(&self, end: impl FnOnce(&mut dyn Sink, DateTime<Utc>)) {
         let now = (self.clock)();
         let mut state = lock(&self.state);
         self.say_overload(&mut state, now);
-        state.sink.settle(now);
+        end(&mut *state.sink, now);
     }
 
     fn say_overload(&self, state: &mut State, now: DateTime<Utc>) {
@@ -204,7 +208,7 @@ impl Drain for Worker {
     fn log(&self, record: &Record<'_>, values: &OwnedKVList) -> Result<(), Never> {
         WRITES_LOG.set(true);
         if record.tag() == MARK_TAG {
-            self.settle();
+            self.settle(Sink::flush);
             lock(&self.queue.marks).passed += 1;
             self.queue.passed.notify_all();
         } else {
@@ -220,7 +224,7 @@ impl Drop for Worker {
     fn drop(&mut self) {
         WRITES_LOG.set(true);
         if !self.state.is_poisoned() {
-            self.settle();
+            self.settle(Sink::close);
         }
         lock(&self.queue.marks).closed = true;
         self.queue.passed.notify_all();

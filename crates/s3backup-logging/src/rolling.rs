@@ -15,8 +15,8 @@ use chrono::NaiveDate;
 
 use crate::names::{self, FileNames};
 
-/// How often a file may vanish under our hands while one line is written. Other processes rotating
-/// explain one or two; more is somebody removing files in a loop.
+/// How often a file may be replaced under our hands before one line is written. Other processes
+/// that rotate explain one or two; more takes a size of a line or so, and many processes.
 const MAX_REOPENS: u32 = 16;
 
 /// When files are rotated and removed.
@@ -71,8 +71,8 @@ impl RollingFile {
 
     /// Appends `line` (one or more whole lines) to the file of `date` in a single write.
     ///
-    /// An error means that the line is not in the file. What else went wrong, in rotating,
-    /// is given to `complain`: it must not cost a line.
+    /// An error means that the line is not in the file. That a file could not be
+    /// rotated is given to `complain`: it must not cost a line.
     pub(crate) fn append(
         &mut self,
         date: NaiveDate,
@@ -80,29 +80,43 @@ impl RollingFile {
         complain: &mut dyn FnMut(&Trouble),
     ) -> Result<(), Trouble> {
         let path = self.names.current(date);
+        let mut open = self.file_with_room(&path, line, complain)?;
+        let written = open.write(line);
+        self.open = Some(open);
+        written.map_err(trouble("written", &path))
+    }
+
+    /// The file that `path` leads to, after rotating it if `line` does not fit.
+    fn file_with_room(
+        &mut self,
+        path: &Path,
+        line: &[u8],
+        complain: &mut dyn FnMut(&Trouble),
+    ) -> Result<OpenFile, Trouble> {
         for _ in 0..MAX_REOPENS {
-            let mut open = match self.open.take_if(|open| open.path == path) {
+            let open = match self.open.take_if(|open| open.path == path) {
                 Some(open) => open,
-                None => self.open_file(&path)?,
+                None => self.open_file(path)?,
             };
-            let Ok(on_disk) = fs::metadata(&path) else { continue };
+            let Ok(on_disk) = fs::metadata(path) else { continue };
             if file_id(&on_disk) != open.id {
                 continue;
             }
-            if self.is_full(&on_disk, line) {
-                match self.rotate(&open, line) {
-                    Ok(Rotation::Gone) => continue,
-                    Ok(Rotation::Busy) => {}
+            if !self.is_full(&on_disk, line) {
+                return Ok(open);
+            }
+            match self.rotate(&open, line) {
+                Ok(Rotation::Gone) => {}
+                Ok(Rotation::Busy) => return Ok(open),
+                Err(problem) => {
                     // A file that is too large is better than a line that is lost.
-                    Err(problem) => complain(&problem),
+                    complain(&problem);
+                    return Ok(open);
                 }
             }
-            let written = open.write(line);
-            self.open = Some(open);
-            return written.map_err(trouble("written", &path));
         }
-        let error = io::Error::other("the file is replaced again and again");
-        Err(Trouble { operation: "kept open", path, error })
+        // Even if it is rotated away at once, what is written to it is kept.
+        self.open_file(path)
     }
 
     /// Opens the file for appending; makes the directory if it is missing or has gone.

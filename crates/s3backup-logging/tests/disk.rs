@@ -66,6 +66,7 @@ fn lines_that_stay_lost_are_counted_at_the_end() {
     let console = TestConsole::default();
     let logging = builder(in_the_way, &clock(), &console).build();
     logging.info("lost");
+    logging.flush();
     logging.error("lost, too");
     logging.finish();
     assert_eq!(console.lines_with("log file cannot be ").len(), 1, "one cause, though two files");
