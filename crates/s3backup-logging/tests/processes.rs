@@ -55,7 +55,8 @@ fn assert_all_lines_are_there(dir: &Path) {
         }
     }
     assert_eq!(seen.len(), WRITERS * LINES);
-    assert!(files.len() > 20, "{} files", files.len());
+    // How many depends on how often one process found another rotating.
+    assert!(files.len() > 1, "nothing was rotated");
 }
 
 /// Does nothing unless it is started as one of the processes of the test below.
