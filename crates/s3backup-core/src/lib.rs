@@ -1,1 +1,73 @@
-//! Work in progress.
+//! Backs up directories to S3, fast, and so that it cannot fail silently.
+//!
+//! Four ideas are all that there is: **build** a [`Backup`], **run** it, **watch** its [`Event`]s, **cancel** it.
+//!
+//! ```no_run
+//! use s3backup_core::{Backup, Destination, Outcome, Source};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let backup = Backup::builder()
+//!     .job("telemetry")
+//!     .source(Source::new("/data/trips").include(["**/*.json"]))
+//!     .destination(Destination::new("fleet-backup").prefix("trips"))
+//!     .build()?;
+//!
+//! let report = backup.run().await?;
+//! for failure in &report.failed {
+//!     eprintln!("{}: {}", failure.path, failure.message);
+//! }
+//! assert_eq!(report.outcome, Outcome::Success);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Credentials and region are found the AWS way: environment, profile, SSO, web identity, container, IMDS. A client of
+//! your own can be handed in with [`BackupBuilder::client`]; it must be of the SDK that is re-exported as
+//! [`aws_sdk_s3`].
+//!
+//! # Watch and cancel
+//! ```no_run
+//! # use s3backup_core::{Backup, Event};
+//! # async fn example(backup: Backup) -> Result<(), s3backup_core::Error> {
+//! let mut run = backup.start();
+//! let cancel = run.cancel_token(); // cancel.cancel() ends the run gracefully
+//! while let Some(event) = run.next().await {
+//!     if let Event::Uploaded { path, .. } = event {
+//!         println!("{path}");
+//!     }
+//! }
+//! let report = run.finish().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it is not
+//! No command line, no configuration file, no global state, no logger of its own: it logs to the [`slog::Logger`] that it
+//! is given, and is silent without one.
+
+mod backup;
+mod error;
+mod events;
+mod history;
+pub mod options;
+mod plan;
+mod planning;
+mod record;
+mod run;
+mod segment;
+mod steps;
+
+pub mod alert;
+
+pub use backup::{Backup, BackupBuilder, Clock, Run};
+pub use error::Error;
+pub use options::{Destination, OnFailure, Select, Source, Step};
+pub use plan::{Action, Reason};
+pub use planning::{Plan, PlanBatch, Planned};
+pub use s3backup_model::{
+    Alert, AlertKind, Entry, Event, Failure, FailureKind, Fatal, Key, Name, Outcome, RunId, RunReport,
+    SkipReason, StepState, StepStream, Tally, Trigger, key, manifest,
+};
+pub use s3backup_slack::Slack;
+pub use s3backup_transfer::{Bucket, ConnectOptions, aws_sdk_s3};
+pub use tokio_util::sync::CancellationToken;

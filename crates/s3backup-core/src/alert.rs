@@ -1,0 +1,97 @@
+//! What a run means to a person.
+
+use bytesize::ByteSize;
+use s3backup_model::{Alert, AlertKind, Outcome, RunReport};
+
+/// The most failures that an alert names; the report has the others.
+const FAILURES: usize = 10;
+
+/// The alert of a run that ended.
+///
+/// `log` says where its log is, for example a path on that machine.
+pub fn of_run(report: &RunReport, log: Option<&str>) -> Alert {
+    let kind = match report.outcome {
+        Outcome::Success => AlertKind::Success,
+        Outcome::Partial => AlertKind::Partial,
+        Outcome::Failed | Outcome::Interrupted => AlertKind::Failed,
+    };
+    let size = |bytes: u64| ByteSize::b(bytes).to_string();
+    let count = |files: u64, bytes: u64| format!("{} ({})", files_of(files), size(bytes));
+    let mut facts = vec![
+        ("Uploaded".to_owned(), count(report.uploaded.files, report.uploaded.bytes)),
+        ("Already there".to_owned(), count(report.unchanged.files, report.unchanged.bytes)),
+        ("Not backed up".to_owned(), files_of(report.failed_total)),
+        ("Skipped".to_owned(), files_of(report.skipped.files)),
+        ("Duration".to_owned(), format!("{:.1} s", report.duration_s)),
+        ("Destination".to_owned(), report.destination.clone()),
+        ("Trigger".to_owned(), trigger_of(report)),
+    ];
+    if let Some(log) = log {
+        facts.push(("Log".to_owned(), log.to_owned()));
+    }
+    let place = format!("{} on {}", report.job, report.host);
+    let (headline, message) = match report.outcome {
+        Outcome::Success => {
+            let moved = count(report.uploaded.files, report.uploaded.bytes);
+            (format!("Backup {place}: {moved} uploaded, all is in the bucket"), String::new())
+        }
+        Outcome::Partial => (
+            format!("Backup {place}: {} not backed up", files_of(report.failed_total)),
+            "The run ended, and what is named below is not in the bucket as it is on disk. The next run tries again.".to_owned(),
+        ),
+        Outcome::Failed => (
+            format!("Backup {place} failed"),
+            report.fatal.as_ref().map_or_else(String::new, |fatal| fatal.message.clone()),
+        ),
+        Outcome::Interrupted => (
+            format!("Backup {place} was interrupted"),
+            "It was told to stop before it was done. What it had finished is in the bucket; the next run does the rest.".to_owned(),
+        ),
+    };
+    Alert {
+        kind,
+        job: report.job.clone(),
+        host: report.host.clone(),
+        at: report.finished_at,
+        headline,
+        message,
+        run_id: Some(report.run_id.clone()),
+        facts,
+        failures: report.failed.iter().take(FAILURES).cloned().collect(),
+        failed_total: report.failed_total,
+        warnings: report.warnings.clone(),
+    }
+}
+
+/// The alert of a run that could not even begin, such as with a broken configuration.
+pub fn of_start(
+    job: s3backup_model::Name,
+    host: s3backup_model::Name,
+    at: chrono::DateTime<chrono::FixedOffset>,
+    message: String,
+) -> Alert {
+    Alert {
+        kind: AlertKind::Failed,
+        headline: format!("Backup {job} on {host} could not start"),
+        job,
+        host,
+        at,
+        message,
+        run_id: None,
+        facts: Vec::new(),
+        failures: Vec::new(),
+        failed_total: 0,
+        warnings: Vec::new(),
+    }
+}
+
+fn files_of(count: u64) -> String {
+    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
+}
+
+fn trigger_of(report: &RunReport) -> String {
+    serde_json::to_value(report.trigger)
+        .ok()
+        .and_then(|value| value.as_str().map(ToOwned::to_owned))
+        .unwrap_or_default()
+}

@@ -1,0 +1,487 @@
+//! Build, run, watch, cancel.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Days, Utc};
+use chrono_tz::Tz;
+use s3backup_discovery::{Rules, Select as DiscoverySelect, discover};
+use s3backup_model::{Event, Name, Outcome, RunReport, Trigger};
+use s3backup_slack::{Slack, SlackOptions};
+use s3backup_transfer::aws_sdk_s3::Client;
+use s3backup_transfer::{Bucket, ConnectOptions, ObjectSettings};
+use slog::Logger;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::Error;
+use crate::events::{EVENTS_AHEAD, Emitter};
+use crate::options::{Destination, RetrySettings, Select, Source, Step, Symlinks, TransferSettings};
+use crate::plan::Naming;
+use crate::planning::Plan;
+use crate::record::Shelf;
+use crate::run::{run, silent};
+
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+
+/// A backup that is ready to run, as often as wanted. Cheap to clone.
+///
+/// See the [crate documentation](crate) for an example.
+#[derive(Clone)]
+pub struct Backup {
+    job: Arc<Job>,
+}
+
+/// Everything that a run needs to know.
+pub(crate) struct Job {
+    pub(crate) name: Name,
+    pub(crate) host: Name,
+    pub(crate) timezone: Tz,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) sources: Vec<Source>,
+    rules: Vec<Rules>,
+    pub(crate) bucket: String,
+    pub(crate) reach: Reach,
+    pub(crate) naming: Arc<Naming>,
+    pub(crate) transfer: TransferSettings,
+    pub(crate) objects: ObjectSettings,
+    pub(crate) retry: RetrySettings,
+    pub(crate) grace: Duration,
+    pub(crate) trigger: Trigger,
+    pub(crate) slack: Option<Slack>,
+    pub(crate) secrets: Vec<String>,
+    pub(crate) alert_when_interrupted: bool,
+    pub(crate) log_location: Option<String>,
+    pub(crate) clock: Clock,
+    pub(crate) random: Arc<dyn Fn() -> u32 + Send + Sync>,
+    logger: Logger,
+}
+
+/// How the bucket is reached.
+pub(crate) enum Reach {
+    Connect(ConnectOptions),
+    Client { client: Box<Client>, bucket: String },
+}
+
+impl Job {
+    /// `s3://bucket/prefix`, for people.
+    pub(crate) fn destination_url(&self) -> String {
+        let prefix = self.naming.destination();
+        if prefix.is_empty() {
+            format!("s3://{}", self.bucket)
+        } else {
+            format!("s3://{}/{prefix}", self.bucket)
+        }
+    }
+
+    /// The sources with their days resolved for a run at `now`.
+    pub(crate) fn discovery_sources(&self, now: DateTime<Utc>) -> Vec<s3backup_discovery::Source> {
+        let today = now.with_timezone(&self.timezone).date_naive();
+        let yesterday = today.checked_sub_days(Days::new(1)).unwrap_or(today);
+        let on = |date| DiscoverySelect::day(date, self.timezone);
+        self.sources
+            .iter()
+            .zip(&self.rules)
+            .enumerate()
+            .map(|(index, (source, rules))| {
+                let select = match source.select {
+                    Select::All => DiscoverySelect::All,
+                    Select::Yesterday => on(yesterday),
+                    Select::Today => on(today),
+                    Select::Day(date) => on(date),
+                };
+                s3backup_discovery::Source {
+                    index,
+                    path: source.path.clone(),
+                    rules: rules.clone().with_select(select),
+                }
+            })
+            .collect()
+    }
+
+    pub(crate) fn shelf<'a>(&'a self, bucket: &'a Bucket) -> Shelf<'a> {
+        Shelf {
+            bucket,
+            naming: &self.naming,
+            checksum: self.transfer.checksum,
+            sse: self.objects.sse.as_ref(),
+        }
+    }
+}
+
+impl fmt::Debug for Backup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let job = &self.job;
+        f.debug_struct("Backup")
+            .field("job", &job.name)
+            .field("host", &job.host)
+            .field("sources", &job.sources)
+            .field("destination", &job.destination_url())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Backup {
+    /// Starts from the defaults; a source and a destination are needed.
+    pub fn builder() -> BackupBuilder {
+        BackupBuilder::default()
+    }
+
+    /// Runs once to the end and says what it did.
+    ///
+    /// A file that could not be backed up is no error: it is named in [`RunReport::failed`] and the outcome is
+    /// `partial`. Look at [`RunReport::outcome`] before calling it a success.
+    ///
+    /// # Errors
+    /// [`Error::Failed`], with the report, when the run could not do its work: no credentials, no bucket, a source missing,
+    /// a step that failed. Dropping the future stops everything at once: objects that were sent stay, no manifest or report
+    /// of this run is written, and a multipart upload in flight may stay unfinished in the bucket.
+    pub async fn run(&self) -> Result<RunReport, Error> {
+        self.start().finish().await
+    }
+
+    /// Starts a run to watch and to cancel. Must be called within a tokio runtime.
+    pub fn start(&self) -> Run {
+        let (sender, events) = mpsc::channel(EVENTS_AHEAD);
+        let logger = self.job.logger.clone();
+        let cancel = CancellationToken::new();
+        let mut task = JoinSet::new();
+        task.spawn(run(Arc::clone(&self.job), Emitter::new(sender, logger), cancel.clone()));
+        Run { events, cancel, task }
+    }
+
+    /// What a run would do now. Runs no step and changes nothing; sends no request. Must be called within a tokio
+    /// runtime.
+    pub fn plan(&self) -> Plan {
+        let now = (self.job.clock)();
+        let sources = self.job.discovery_sources(now);
+        let discovery = discover(sources, now.into(), CancellationToken::new(), self.job.logger.clone());
+        Plan::new(discovery, Arc::clone(&self.job.naming))
+    }
+
+    /// Where the files go: `s3://bucket/prefix`.
+    pub fn destination(&self) -> String {
+        self.job.destination_url()
+    }
+}
+
+/// A run that is going on.
+///
+/// Take its events or wait with [`finish`](Self::finish): a run whose events nobody takes waits after some hundred of
+/// them. Dropping it stops the run at once, as dropping [`Backup::run`] does.
+#[derive(Debug)]
+pub struct Run {
+    events: mpsc::Receiver<Event>,
+    cancel: CancellationToken,
+    task: JoinSet<RunReport>,
+}
+
+impl Run {
+    /// The next thing that happens; `None` after the last. Nothing is lost when the future is dropped.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+
+    /// A token that ends the run gracefully: what is finished is recorded, and the report says `interrupted`.
+    pub fn cancel_token(&self) -> CancellationToken {
+        self.cancel.clone()
+    }
+
+    /// Waits for the end and gives the report. Events that were not taken are dropped.
+    ///
+    /// # Errors
+    /// As [`Backup::run`].
+    pub async fn finish(mut self) -> Result<RunReport, Error> {
+        while self.events.recv().await.is_some() {}
+        match self.task.join_next().await {
+            Some(Ok(report)) if report.outcome == Outcome::Failed => Err(Error::Failed(Box::new(report))),
+            Some(Ok(report)) => Ok(report),
+            Some(Err(error)) => Err(Error::Defect(error.to_string())),
+            None => Err(Error::Defect("the run has no task".to_owned())),
+        }
+    }
+}
+
+/// Collects what a [`Backup`] is.
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct BackupBuilder {
+    job: String,
+    host: Option<String>,
+    timezone: Tz,
+    steps: Vec<Step>,
+    sources: Vec<Source>,
+    destination: Option<Destination>,
+    client: Option<Box<Client>>,
+    transfer: TransferSettings,
+    retry: RetrySettings,
+    grace: Duration,
+    trigger: Trigger,
+    slack: Option<SlackOptions>,
+    alert_when_interrupted: bool,
+    log_location: Option<String>,
+    clock: Clock,
+    logger: Option<Logger>,
+}
+
+impl Default for BackupBuilder {
+    fn default() -> Self {
+        Self {
+            job: "backup".to_owned(),
+            host: None,
+            timezone: Tz::UTC,
+            steps: Vec::new(),
+            sources: Vec::new(),
+            destination: None,
+            client: None,
+            transfer: TransferSettings::default(),
+            retry: RetrySettings::default(),
+            grace: Duration::from_secs(3),
+            trigger: Trigger::Manual,
+            slack: None,
+            alert_when_interrupted: true,
+            log_location: None,
+            clock: Arc::new(Utc::now),
+            logger: None,
+        }
+    }
+}
+
+impl fmt::Debug for BackupBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("BackupBuilder");
+        shown.field("job", &self.job).field("sources", &self.sources).field("destination", &self.destination);
+        shown.finish_non_exhaustive()
+    }
+}
+
+impl BackupBuilder {
+    /// The job's name. Default `backup`.
+    pub fn job(mut self, name: impl Into<String>) -> Self {
+        self.job = name.into();
+        self
+    }
+
+    /// The name under which this machine backs up. Default: its host name.
+    pub fn host(mut self, name: impl Into<String>) -> Self {
+        self.host = Some(name.into());
+        self
+    }
+
+    /// The zone of the job's days and of the times in its report. Default UTC.
+    pub fn timezone(mut self, timezone: Tz) -> Self {
+        self.timezone = timezone;
+        self
+    }
+
+    /// Adds a program to run before the upload. Steps run in the order in which they were added.
+    pub fn step(mut self, step: Step) -> Self {
+        self.steps.push(step);
+        self
+    }
+
+    /// Adds a directory to back up.
+    pub fn source(mut self, source: Source) -> Self {
+        self.sources.push(source);
+        self
+    }
+
+    /// Where the files go.
+    pub fn destination(mut self, destination: Destination) -> Self {
+        self.destination = Some(destination);
+        self
+    }
+
+    /// Uses this client for the bucket; region, endpoint and credentials of the destination are then not looked at.
+    pub fn client(mut self, client: Client) -> Self {
+        self.client = Some(Box::new(client));
+        self
+    }
+
+    /// Limits and the checksum.
+    pub fn transfer(mut self, settings: TransferSettings) -> Self {
+        self.transfer = settings;
+        self
+    }
+
+    /// When and how often a request is sent again.
+    pub fn retry(mut self, settings: RetrySettings) -> Self {
+        self.retry = settings;
+        self
+    }
+
+    /// How long a run may take to end after it was cancelled. Default 3 s, because schedulers kill after 5.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// What starts the runs, for their reports.
+    pub fn trigger(mut self, trigger: Trigger) -> Self {
+        self.trigger = trigger;
+        self
+    }
+
+    /// Tells Slack how each run ended.
+    pub fn slack(mut self, options: SlackOptions) -> Self {
+        self.slack = Some(options);
+        self
+    }
+
+    /// Whether an interruption is told as well. Default yes; a program at a terminal, whose user just pressed Ctrl-C, says
+    /// no.
+    pub fn alert_when_interrupted(mut self, yes: bool) -> Self {
+        self.alert_when_interrupted = yes;
+        self
+    }
+
+    /// Where the log of the runs is, for alerts.
+    pub fn log_location(mut self, place: impl Into<String>) -> Self {
+        self.log_location = Some(place.into());
+        self
+    }
+
+    /// Another clock than the machine's, for tests.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Where to log. Default: nowhere.
+    pub fn logger(mut self, logger: Logger) -> Self {
+        self.logger = Some(logger);
+        self
+    }
+
+    /// Checks everything that can be checked without a disk or a network.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::Name`] and [`Error::Slack`], each naming the setting.
+    pub fn build(self) -> Result<Backup, Error> {
+        let logger = self.logger.unwrap_or_else(silent);
+        let name = Name::new(self.job).map_err(|cause| Error::Name { what: "job", cause })?;
+        let host = match self.host {
+            Some(host) => Name::new(host).map_err(|cause| Error::Name { what: "host", cause })?,
+            None => Name::lossy(&gethostname::gethostname().to_string_lossy()),
+        };
+        let destination = self
+            .destination
+            .ok_or_else(|| Error::invalid("[destination]", "it is missing: name the bucket"))?;
+        if destination.bucket.is_empty() {
+            return Err(Error::invalid("[destination] bucket", "it is empty: name the bucket"));
+        }
+        if self.sources.is_empty() {
+            return Err(Error::invalid("[[source]]", "there is none: name a directory to back up"));
+        }
+        check_steps(&self.steps)?;
+        let rules = self.sources.iter().map(rules_of).collect::<Result<Vec<_>, _>>()?;
+        let prefixes: Vec<String> = self.sources.iter().map(|source| source.prefix.clone()).collect();
+        let naming = Naming::new(&destination.prefix, &prefixes, &name, &host, self.timezone)?;
+        check_prefixes(&self.sources, &naming)?;
+
+        let slack =
+            self.slack.as_ref().map(|options| Slack::new(options.clone(), logger.clone())).transpose();
+        let slack = slack.map_err(Error::Slack)?;
+        let mut transfer = self.transfer;
+        transfer.follow_symlinks = self.sources.iter().any(|source| source.symlinks == Symlinks::Follow);
+        let objects = ObjectSettings {
+            storage_class: destination.storage_class,
+            sse: destination.sse,
+            tags: destination.tags,
+            owner: format!("{name}/{host}"),
+            run: String::new(),
+        };
+        let bucket = destination.bucket.clone();
+        let reach = match self.client {
+            Some(client) => Reach::Client { client, bucket: destination.bucket },
+            None => Reach::Connect(ConnectOptions {
+                bucket: destination.bucket,
+                region: destination.region,
+                endpoint: destination.endpoint,
+                credentials: destination.credentials,
+            }),
+        };
+        let job = Job {
+            logger: logger.new(slog::o!("job" => name.to_string(), "host" => host.to_string())),
+            name,
+            host,
+            timezone: self.timezone,
+            steps: self.steps,
+            sources: self.sources,
+            rules,
+            bucket,
+            reach,
+            naming: Arc::new(naming),
+            transfer,
+            objects,
+            retry: self.retry,
+            grace: self.grace,
+            trigger: self.trigger,
+            secrets: self.slack.iter().map(secret_of).collect(),
+            slack,
+            alert_when_interrupted: self.alert_when_interrupted,
+            log_location: self.log_location,
+            clock: self.clock,
+            random: Arc::new(|| fastrand::u32(..)),
+        };
+        Ok(Backup { job: Arc::new(job) })
+    }
+}
+
+fn rules_of(source: &Source) -> Result<Rules, Error> {
+    if source.path.as_os_str().is_empty() {
+        return Err(Error::invalid("[[source]] path", "it is empty: name a directory"));
+    }
+    Rules::builder()
+        .include(&source.include)
+        .exclude(&source.exclude)
+        .min_age(source.min_age)
+        .symlinks(source.symlinks)
+        .build()
+        .map_err(|error| Error::invalid(format!("[[source]] {}", source.path.display()), error.to_string()))
+}
+
+fn check_steps(steps: &[Step]) -> Result<(), Error> {
+    for step in steps {
+        if step.command.first().is_none_or(String::is_empty) {
+            return Err(Error::invalid(
+                format!("[[step]] {} command", step.name),
+                "it is empty: name a program",
+            ));
+        }
+        if step.timeout.is_zero() {
+            return Err(Error::invalid(
+                format!("[[step]] {} timeout", step.name),
+                "it is zero: the step could never run",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Two directories under one prefix would give files of the same name the same key.
+fn check_prefixes(sources: &[Source], naming: &Naming) -> Result<(), Error> {
+    for (index, source) in sources.iter().enumerate() {
+        for (other, earlier) in sources.iter().enumerate().take(index) {
+            if source.path != earlier.path && naming.has_shared_prefix(index, other) {
+                let why = format!(
+                    "{} and {} would share the prefix `{}`, and files of the same name would overwrite each other: give each source a `prefix` of its own",
+                    earlier.path.display(),
+                    source.path.display(),
+                    source.prefix
+                );
+                return Err(Error::invalid("[[source]] prefix", why));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn secret_of(options: &SlackOptions) -> String {
+    match &options.way {
+        s3backup_slack::Way::Bot { token, .. } => token.expose().to_owned(),
+        s3backup_slack::Way::Webhook { url } => url.expose().to_owned(),
+    }
+}

@@ -1,0 +1,205 @@
+//! What a backup is told: plain values, checked when the backup is built.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::NaiveDate;
+
+pub use s3backup_discovery::Symlinks;
+pub use s3backup_slack::{Secret, SlackOptions, Way as SlackWay};
+pub use s3backup_transfer::{ChecksumKind, RetrySettings, Sse, StaticCredentials, TransferSettings};
+
+/// A local directory tree to back up.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Source {
+    /// The directory.
+    pub path: PathBuf,
+    /// Globs of files to take, matched against the path below the source. Empty: every file.
+    pub include: Vec<String>,
+    /// Globs of files and directories to leave out; wins over `include`.
+    pub exclude: Vec<String>,
+    /// Which of them to take.
+    pub select: Select,
+    /// Leave files that were modified less than this ago for the next run. Default: none are left.
+    pub min_age: Duration,
+    /// What to do with symbolic links. Default: skip them.
+    pub symlinks: Symlinks,
+    /// Where they go below the destination's prefix. `{date}` stands for the file's modification date in the job's
+    /// time zone, `{job}` and `{host}` for the names.
+    pub prefix: String,
+}
+
+impl Source {
+    /// Every file below `path`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            include: Vec::new(),
+            exclude: Vec::new(),
+            select: Select::All,
+            min_age: Duration::ZERO,
+            symlinks: Symlinks::Skip,
+            prefix: String::new(),
+        }
+    }
+
+    /// Takes only files that one of these globs matches.
+    #[must_use]
+    pub fn include(mut self, globs: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.include = globs.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Leaves out what one of these globs matches.
+    #[must_use]
+    pub fn exclude(mut self, globs: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.exclude = globs.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Takes all files, or those of a day.
+    #[must_use]
+    pub fn select(mut self, select: Select) -> Self {
+        self.select = select;
+        self
+    }
+
+    /// Leaves files that are younger for the next run.
+    #[must_use]
+    pub fn min_age(mut self, age: Duration) -> Self {
+        self.min_age = age;
+        self
+    }
+
+    /// Skips or follows symbolic links.
+    #[must_use]
+    pub fn symlinks(mut self, symlinks: Symlinks) -> Self {
+        self.symlinks = symlinks;
+        self
+    }
+
+    /// Puts the files below this, inside the destination's prefix.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+}
+
+/// Which files of a source to take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Select {
+    /// All of them.
+    #[default]
+    All,
+    /// Those modified on the day before the run's, in the job's time zone.
+    Yesterday,
+    /// Those modified on the run's day.
+    Today,
+    /// Those modified on this day.
+    Day(NaiveDate),
+}
+
+/// Where the files go.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Destination {
+    /// Name of the bucket.
+    pub bucket: String,
+    /// What all keys begin with. `{job}` and `{host}` stand for the names.
+    pub prefix: String,
+    /// AWS region; found the AWS way when absent.
+    pub region: Option<String>,
+    /// URL of an S3-compatible server; AWS when absent.
+    pub endpoint: Option<String>,
+    /// Credentials in place of those of the environment.
+    pub credentials: Option<StaticCredentials>,
+    /// Storage class of the data. Control data is always STANDARD.
+    pub storage_class: Option<String>,
+    /// Server-side encryption.
+    pub sse: Option<Sse>,
+    /// Object tags of the data.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Destination {
+    /// A bucket on AWS, reached with the credentials and the region of the environment.
+    pub fn new(bucket: impl Into<String>) -> Self {
+        Self { bucket: bucket.into(), ..Self::default() }
+    }
+
+    /// What all keys begin with.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// The region of the bucket.
+    #[must_use]
+    pub fn region(mut self, region: impl Into<String>) -> Self {
+        self.region = Some(region.into());
+        self
+    }
+
+    /// The URL of an S3-compatible server.
+    #[must_use]
+    pub fn endpoint(mut self, url: impl Into<String>) -> Self {
+        self.endpoint = Some(url.into());
+        self
+    }
+
+    /// An access key and its secret, in place of the environment's.
+    #[must_use]
+    pub fn credentials(mut self, access_key: impl Into<String>, secret_key: impl Into<String>) -> Self {
+        self.credentials = Some(StaticCredentials::new(access_key, secret_key));
+        self
+    }
+}
+
+/// A program that runs before the upload, for example to make the data.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Step {
+    /// Its name in logs and reports.
+    pub name: String,
+    /// The program and its arguments; no shell.
+    pub command: Vec<String>,
+    /// Working directory; the process's own when absent.
+    pub cwd: Option<PathBuf>,
+    /// Variables that are set for it.
+    pub env: BTreeMap<String, String>,
+    /// Variables of this process that it gets although they may hold secrets (`AWS_…`, `BACKUP_…`, Slack's).
+    pub pass_env: Vec<String>,
+    /// After this long it is killed, with all that it started. Default 30 min.
+    pub timeout: Duration,
+    /// What its failure means for the run.
+    pub on_failure: OnFailure,
+}
+
+impl Step {
+    /// A program with the defaults.
+    pub fn new(name: impl Into<String>, command: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            name: name.into(),
+            command: command.into_iter().map(Into::into).collect(),
+            cwd: None,
+            env: BTreeMap::new(),
+            pass_env: Vec::new(),
+            timeout: Duration::from_secs(30 * 60),
+            on_failure: OnFailure::Abort,
+        }
+    }
+}
+
+/// What the failure of a step means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// No later step, no upload; the outcome is `failed`.
+    #[default]
+    Abort,
+    /// The run goes on; the outcome is at best `partial`.
+    Continue,
+}
