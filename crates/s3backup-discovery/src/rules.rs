@@ -19,7 +19,7 @@ use crate::Select;
 /// | `*` | any number of bytes within one name |
 /// | `**` | any number of directories, none included; always alone between slashes: `**/x`, `x/**`, `a/**/b` |
 /// | `?` | one byte within a name (a letter outside of ASCII has several) |
-/// | `[a-z]`, `[!a-z]` | one byte among these, one that is not |
+/// | `[a-z]`, `[!a-z]` | one byte among these, one (even a slash) that is not |
 /// | `{a,b}` | either |
 /// | `\*` | the character itself |
 ///
@@ -50,7 +50,8 @@ pub enum Symlinks {
     #[default]
     Skip,
     /// Treat them as what they lead to, also outside of the source. Links that lead back to a directory above them
-    /// and links to nothing are failures. A file to which two paths lead is two entries.
+    /// and links to nothing are failures. A file to which two paths lead is two entries, so many directories that
+    /// link to one another crosswise give very many.
     Follow,
 }
 
@@ -72,6 +73,13 @@ impl Rules {
     /// Starts from rules that take every file.
     pub fn builder() -> RulesBuilder {
         RulesBuilder::default()
+    }
+
+    /// The same rules for another day: patterns are compiled once for all runs of a job.
+    #[must_use]
+    pub fn with_select(mut self, select: Select) -> Self {
+        self.select = select;
+        self
     }
 
     /// Whether no `include` pattern lets the file at `relative` through.
@@ -193,16 +201,20 @@ fn never_matches(pattern: &str) -> Option<&'static str> {
 /// `**.json` mean the files directly in the source, without a word.
 fn has_joined_double_star(pattern: &str) -> bool {
     let bytes = pattern.as_bytes();
-    let (mut at, mut in_class) = (0, false);
+    let mut at = 0;
     while at < bytes.len() {
         match bytes[at] {
-            b'\\' if !in_class => at += 1,
-            b'[' => in_class = true,
-            b']' => in_class = false,
-            b'*' if !in_class && bytes.get(at + 1) == Some(&b'*') => {
-                let opens = at == 0 || matches!(bytes[at - 1], b'/' | b'{' | b',');
-                let closes = matches!(bytes.get(at + 2), None | Some(b'/' | b'}' | b','));
-                if !opens || !closes {
+            b'\\' => at += 1,
+            b'[' => at = end_of_class(bytes, at),
+            b'*' if bytes.get(at + 1) == Some(&b'*') => {
+                let around = (at.checked_sub(1).map(|before| bytes[before]), bytes.get(at + 2));
+                let fits = matches!(
+                    around,
+                    (None | Some(b'/'), None | Some(b'/'))
+                        | (Some(b'{' | b','), Some(b'/'))
+                        | (Some(b'/'), Some(b'}' | b','))
+                );
+                if !fits {
                     return true;
                 }
                 at += 1;
@@ -212,4 +224,117 @@ fn has_joined_double_star(pattern: &str) -> bool {
         at += 1;
     }
     false
+}
+
+/// Where the class that opens at `open` closes. Its first character is never the closing bracket.
+fn end_of_class(pattern: &[u8], open: usize) -> usize {
+    let negated = matches!(pattern.get(open + 1), Some(b'!' | b'^'));
+    let first = open + 1 + usize::from(negated);
+    let rest = pattern.get(first + 1..).unwrap_or_default();
+    first + 1 + rest.iter().position(|&byte| byte == b']').unwrap_or(rest.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+
+    fn rules(include: &[&str], exclude: &[&str]) -> Rules {
+        Rules::builder().include(include).exclude(exclude).build().unwrap()
+    }
+
+    fn takes(rules: &Rules, path: &[u8]) -> bool {
+        let path = Path::new(OsStr::from_bytes(path));
+        !rules.excludes(path) && !rules.leaves_out(path)
+    }
+
+    #[test]
+    fn include_and_exclude_as_a_table() {
+        type Case = (&'static [&'static str], &'static [&'static str], &'static [u8], bool);
+        let cases: &[Case] = &[
+            (&[], &[], b"a/b.json", true),
+            (&[], &[], b".hidden", true),
+            (&["*.json"], &[], b"b.json", true),
+            (&["*.json"], &[], b"a/b.json", false),
+            (&["**/*.json"], &[], b"b.json", true),
+            (&["**/*.json"], &[], b"a/b/c.json", true),
+            (&["**/*.json"], &[], b".json", true),
+            (&["**/*.json"], &[], b"a/b.JSON", false),
+            (&["**/*.json"], &[], b"a/b.json.tmp", false),
+            (&["a/*/c"], &[], b"a/b/c", true),
+            (&["a/*/c"], &[], b"a/b/b/c", false),
+            (&["a/**/c"], &[], b"a/c", true),
+            (&["a/**/c"], &[], b"a/b/b/c", true),
+            (&["a/**"], &[], b"a/b/c", true),
+            (&["a/**"], &[], b"ab/c", false),
+            (&["**"], &[], b"a/b", true),
+            (&["trip-?.{json,csv}"], &[], b"trip-1.csv", true),
+            (&["trip-?.{json,csv}"], &[], b"trip-10.csv", false),
+            (&["trip{,-old}"], &[], b"trip", true),
+            (&["trip-[0-9]"], &[], b"trip-7", true),
+            (&["trip-[!0-9]"], &[], b"trip-7", false),
+            (&["a\\*"], &[], b"a*", true),
+            (&["a\\*"], &[], b"ab", false),
+            (&["a", "b"], &[], b"b", true),
+            (&["**/*.json"], &["**/*.json"], b"a.json", false),
+            (&[], &["**/*.tmp"], b"x/a.tmp", false),
+            (&[], &["*.tmp"], b"x/a.tmp", true),
+            (&["**/*"], &["x/**"], b"x/a", false),
+            // Bytes that are not UTF-8, line ends, and letters of several bytes.
+            (&["**/*.json"], &[], b"caf\xe9/\xff.json", true),
+            (&["a/**"], &[], b"a/b\nc/d", true),
+            (&["*.json"], &[], b"two\nlines.json", true),
+            (&["caf?"], &[], b"caf\xe9", true),
+            (&["\u{65e5}*"], &[], "\u{65e5}\u{672c}".as_bytes(), true),
+        ];
+        for &(include, exclude, path, expected) in cases {
+            let taken = takes(&rules(include, exclude), path);
+            assert_eq!(taken, expected, "{include:?} but {exclude:?} on {:?}", OsStr::from_bytes(path));
+        }
+    }
+
+    #[test]
+    fn a_directory_is_pruned_if_nothing_below_it_can_be_taken() {
+        for (exclude, directory, expected) in [
+            ("a/**", "a", true),
+            ("a/**/*", "a", true),
+            ("**/tmp/**", "x/tmp", true),
+            ("a/**", "ab", false),
+            ("a/**/*.tmp", "a", false),
+            ("a/*", "a", false),
+        ] {
+            assert_eq!(
+                rules(&[], &[exclude]).excludes_below(Path::new(directory)),
+                expected,
+                "{exclude} on {directory}"
+            );
+        }
+        let all = rules(&[], &["**"]);
+        assert!(all.excludes(Path::new("a")));
+    }
+
+    #[test]
+    fn patterns_that_would_not_do_what_they_seem_to_are_refused() {
+        for bad in [
+            "", "/a", "a/", "./a", "a//b", "../a", "a/./b", "**.json", "a**", "a/**b", "***", "a/{**,b}",
+            "[a", "a]**", "{a,b", "[z-a]", "a\\",
+        ] {
+            let Error::BadPattern { pattern, why } = Rules::builder().exclude([bad]).build().unwrap_err();
+            assert_eq!(pattern, bad);
+            assert!(!why.is_empty());
+        }
+        for good in
+            ["{**/a,b/**}", "a/{b/**,c}", "[]*]", "[!]**]", "[**]", "\\**", "a/**/b", "**/a", "a.b", "..."]
+        {
+            assert!(Rules::builder().include([good]).build().is_ok(), "{good}");
+        }
+        let error = Rules::builder().include(["**.json"]).build().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the pattern \"**.json\" cannot be used: `**` must stand alone between slashes; `**/*.json` means the \
+             files at any depth"
+        );
+    }
 }

@@ -28,7 +28,7 @@ pub(crate) fn directory_unreadable(path: &Path, error: &io::Error) -> Failure {
         FailureKind::Unreadable,
         format!(
             "the directory cannot be read: {error}; what is in it may not be backed up; {}",
-            mend(error, "read and search")
+            mend(error, ON_DIRECTORY, OR_EXCLUDE)
         ),
     )
 }
@@ -37,7 +37,10 @@ pub(crate) fn file_unreadable(path: &Path, error: &io::Error) -> Failure {
     failure(
         path,
         FailureKind::Unreadable,
-        format!("it cannot be looked at: {error}; {}", mend(error, "to search the directory")),
+        format!(
+            "it cannot be looked at: {error}; {}",
+            mend(error, "search permission on the directories above it", OR_EXCLUDE)
+        ),
     )
 }
 
@@ -51,7 +54,7 @@ pub(crate) fn broken_link(path: &Path, target: &Path, error: &io::Error) -> Fail
     } else {
         format!(
             "it is a symbolic link to `{target}`, which cannot be looked at: {error}; {}",
-            mend(error, "search")
+            mend(error, "search permission on the directories above its target", OR_EXCLUDE)
         )
     };
     failure(path, FailureKind::Unreadable, message)
@@ -86,7 +89,7 @@ pub(crate) fn source_unusable(path: &Path, error: &io::Error) -> String {
         io::ErrorKind::NotFound => {
             format!("the source `{path}` does not exist; create or mount it, or correct its path")
         }
-        _ => format!("the source `{path}` cannot be read: {error}; {}", mend(error, "read and search")),
+        _ => format!("the source `{path}` cannot be read: {error}; {}", mend(error, ON_DIRECTORY, "")),
     }
 }
 
@@ -110,22 +113,26 @@ fn failure(path: &Path, kind: FailureKind, message: String) -> Failure {
     Failure { path: shown(path), kind, message, attempts: 1 }
 }
 
-fn mend(error: &io::Error, permission: &str) -> String {
+/// What the backup needs on a directory.
+const ON_DIRECTORY: &str = "read and search permission on it";
+
+/// The way out for anything but a source itself.
+const OR_EXCLUDE: &str = ", or exclude it";
+
+fn mend(error: &io::Error, permission: &str, way_out: &str) -> String {
     match (error.kind(), Errno::from_io_error(error)) {
         (io::ErrorKind::PermissionDenied, _) => {
-            format!("give the user that runs the backup {permission} permission, or exclude it")
+            format!("give the user that runs the backup {permission}{way_out}")
         }
         (_, Some(Errno::NAMETOOLONG)) => {
-            "the whole path is longer than the system takes (4,095 bytes on Linux): shorten names above it, or \
-             exclude it"
-                .to_owned()
+            format!("a path has at most 4,095 bytes on Linux; shorten the names above it{way_out}")
         }
         (_, Some(Errno::MFILE | Errno::NFILE)) => {
-            "raise the limit on open files (`ulimit -n`, systemd: `LimitNOFILE`)".to_owned()
+            "raise the limit on open files (`ulimit -n`, in systemd `LimitNOFILE`)".to_owned()
         }
         (_, Some(Errno::IO | Errno::STALE | Errno::NOTCONN | Errno::TIMEDOUT)) => {
-            "the disk or the network file system has a fault: look at the kernel log (`dmesg`)".to_owned()
+            "the disk or the network file system has a fault; look at the kernel log (`dmesg`)".to_owned()
         }
-        _ => "if the next run says so too, exclude it".to_owned(),
+        _ => format!("look at it with `ls -ld` and run again{way_out}"),
     }
 }

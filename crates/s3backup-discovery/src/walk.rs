@@ -105,6 +105,13 @@ struct Frame {
     id: Option<Id>,
 }
 
+/// What became of a directory that was to be walked.
+enum Opened {
+    New(Listing, Option<Id>),
+    /// It is this one, in which the walk is already.
+    Above(PathBuf),
+}
+
 struct Walker<'a> {
     source: &'a Source,
     now_ns: i128,
@@ -260,21 +267,23 @@ impl<'a> Walker<'a> {
             return self.skip(SkipReason::Excluded);
         }
         match self.open_directory() {
-            Ok((_, Some(id))) if let Some(above) = self.above(id) => {
-                self.fail(trouble::link_loop(&self.path, &above));
-            }
-            Ok((listing, id)) => self.push(listing, id),
+            Ok(Opened::New(listing, id)) => self.push(listing, id),
+            Ok(Opened::Above(above)) => self.fail(trouble::link_loop(&self.path, &above)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => self.fail(trouble::directory_unreadable(&self.path, &error)),
         }
     }
 
-    fn open_directory(&self) -> io::Result<(Listing, Option<Id>)> {
-        let id = match self.source.rules.symlinks {
-            Symlinks::Skip => None,
-            Symlinks::Follow => Some(Id::of(&fs::metadata(&self.path)?)),
-        };
-        Ok((Listing::open(&self.path)?, id))
+    fn open_directory(&self) -> io::Result<Opened> {
+        let mut id = None;
+        if self.source.rules.symlinks == Symlinks::Follow {
+            let this = Id::of(&fs::metadata(&self.path)?);
+            if let Some(above) = self.above(this) {
+                return Ok(Opened::Above(above));
+            }
+            id = Some(this);
+        }
+        Ok(Opened::New(Listing::open(&self.path)?, id))
     }
 
     /// The directory above the current path that is the same as `id`. Not only links are asked: one that leads far
@@ -287,7 +296,11 @@ impl<'a> Walker<'a> {
     fn visit_file(&mut self, meta: &Metadata) {
         if !meta.is_file() {
             // Where it was a file when it was listed, somebody replaced it since.
-            return self.skip(if meta.is_symlink() { SkipReason::Symlink } else { SkipReason::Special });
+            return if meta.is_dir() {
+                self.visit_directory();
+            } else {
+                self.skip(if meta.is_symlink() { SkipReason::Symlink } else { SkipReason::Special });
+            };
         }
         self.batch.seen += 1;
         let stat = file_stat(meta);
@@ -360,4 +373,30 @@ fn unix_ns(time: SystemTime) -> i128 {
 fn is_young(mtime_ns: i64, now_ns: i128, min_age: Duration) -> bool {
     let age = now_ns - i128::from(mtime_ns);
     u128::try_from(age).is_ok_and(|age| age < min_age.as_nanos())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn young_is_what_changed_less_than_the_age_ago() {
+        let (now, minute) = (1_795_431_600_000_000_000_i64, Duration::from_mins(1));
+        let young = |mtime_ns, min_age| is_young(mtime_ns, i128::from(now), min_age);
+        assert!(young(now, minute));
+        assert!(young(now - 59_999_999_999, minute));
+        assert!(!young(now - 60_000_000_000, minute), "exactly the age is old enough");
+        assert!(!young(now + 1, minute), "the future is not young");
+        assert!(!young(i64::MAX, minute) && !young(i64::MIN, minute));
+        assert!(!young(now, Duration::ZERO), "no age rules out nothing");
+        assert!(young(i64::MIN, Duration::MAX));
+    }
+
+    #[test]
+    fn times_that_do_not_fit_saturate() {
+        assert_eq!(nanoseconds(-1, 999_999_999), -1);
+        assert_eq!(nanoseconds(i64::MAX, 0), i64::MAX);
+        assert_eq!(nanoseconds(i64::MIN, 0), i64::MIN);
+        assert_eq!(unix_ns(SystemTime::UNIX_EPOCH - Duration::from_nanos(5)), -5);
+    }
 }
