@@ -34,10 +34,10 @@ impl WriteConditions {
 /// Under which an object is read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ReadConditions {
-    pub(crate) if_match: Option<ETagCondition>,
-    pub(crate) if_none_match: Option<ETagCondition>,
-    pub(crate) if_modified_since: Option<Timestamp>,
-    pub(crate) if_unmodified_since: Option<Timestamp>,
+    pub(crate) matches: Option<ETagCondition>,
+    pub(crate) none_matches: Option<ETagCondition>,
+    pub(crate) modified_since: Option<Timestamp>,
+    pub(crate) unmodified_since: Option<Timestamp>,
 }
 
 impl ReadConditions {
@@ -46,12 +46,12 @@ impl ReadConditions {
     /// A condition on the `ETag` makes the one on the time that goes with it void (RFC 9110, 13.2.2).
     pub(crate) fn check(&self, object: &Object) -> S3Result<()> {
         let modified = timestamp(object.modified);
-        match (&self.if_match, &self.if_unmodified_since) {
+        match (&self.matches, &self.unmodified_since) {
             (Some(condition), _) if !matches(condition, object) => return Err(failed()),
             (None, Some(time)) if modified > *time => return Err(failed()),
             _ => {}
         }
-        match (&self.if_none_match, &self.if_modified_since) {
+        match (&self.none_matches, &self.modified_since) {
             (Some(condition), _) if matches(condition, object) => Err(s3_error!(NotModified)),
             (None, Some(time)) if modified <= *time => Err(s3_error!(NotModified)),
             _ => Ok(()),

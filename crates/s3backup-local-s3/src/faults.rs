@@ -48,7 +48,7 @@ pub enum FaultKind {
     WrongChecksum,
     /// The server knows no checksums beside the MD5: it neither checks nor keeps nor tells them.
     NoChecksums,
-    /// CompleteMultipartUpload and CopyObject answer 200 with an error in the body; not carried out. Other
+    /// `CompleteMultipartUpload` and `CopyObject` answer 200 with an error in the body; not carried out. Other
     /// operations never do that, so the rule does not count for them.
     ErrorInOkReply,
     /// 501 `NotImplemented` for writes with `If-None-Match` or `If-Match`; the rule does not count for others.

@@ -64,14 +64,14 @@ impl Index {
                 let objects = bucket.objects.into_values().flat_map(|object| blobs_of_object(&object));
                 uploads.chain(objects).collect()
             }
-            Record::PutObject { bucket, key, object } => self.put(&bucket, &key, object),
+            Record::PutObject { bucket, key, object } => self.put(&bucket, &key, &object),
             Record::DeleteObject { bucket, key } => {
                 let object = self.bucket(&bucket).and_then(|bucket| bucket.objects.remove(key.as_bytes()));
                 object.map(|object| blobs_of_object(&object)).unwrap_or_default()
             }
             Record::StartUpload { bucket, upload } => {
                 if let Some(bucket) = self.bucket(&bucket) {
-                    bucket.uploads.insert(upload.id.clone(), upload);
+                    bucket.uploads.insert(upload.id.clone(), *upload);
                 }
                 Vec::new()
             }
@@ -89,7 +89,7 @@ impl Index {
                 else {
                     return Vec::new();
                 };
-                let mut unused = self.put(&bucket, &upload.key, Arc::clone(&object));
+                let mut unused = self.put(&bucket, &upload.key, &object);
                 // Parts that were sent and not listed are thrown away, as S3 does.
                 unused.extend(not_in(&object, blobs_of_upload(upload)));
                 unused
@@ -101,11 +101,11 @@ impl Index {
         self.buckets.get_mut(name)
     }
 
-    fn put(&mut self, bucket: &str, key: &str, object: Arc<Object>) -> Vec<Arc<Blob>> {
+    fn put(&mut self, bucket: &str, key: &str, object: &Arc<Object>) -> Vec<Arc<Blob>> {
         let Some(bucket) = self.bucket(bucket) else { return Vec::new() };
-        match bucket.objects.insert(Key::from(key), Arc::clone(&object)) {
+        match bucket.objects.insert(Key::from(key), Arc::clone(object)) {
             // New tags on the same bytes keep the blobs.
-            Some(old) => not_in(&object, blobs_of_object(&old)),
+            Some(old) => not_in(object, blobs_of_object(&old)),
             None => Vec::new(),
         }
     }
@@ -122,7 +122,7 @@ impl Index {
             let uploads = bucket
                 .uploads
                 .values()
-                .map(|upload| Record::StartUpload { bucket: name.clone(), upload: upload.clone() });
+                .map(|upload| Record::StartUpload { bucket: name.clone(), upload: Box::new(upload.clone()) });
             std::iter::once(create).chain(objects).chain(uploads)
         })
     }

@@ -25,7 +25,7 @@ pub(crate) enum Record {
     DeleteBucket { bucket: String },
     PutObject { bucket: String, key: String, object: Arc<Object> },
     DeleteObject { bucket: String, key: String },
-    StartUpload { bucket: String, upload: Upload },
+    StartUpload { bucket: String, upload: Box<Upload> },
     PutPart { bucket: String, upload_id: String, part: Part },
     AbortUpload { bucket: String, upload_id: String },
     CompleteUpload { bucket: String, upload_id: String, object: Arc<Object> },

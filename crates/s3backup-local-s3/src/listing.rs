@@ -35,7 +35,10 @@ pub(crate) fn page(objects: &BTreeMap<Key, Arc<Object>>, query: Query<'_>) -> Pa
     let mut page = Page::default();
     let mut last = None;
     let mut start = first(query);
-    'seek: while query.max > 0 {
+    if query.max == 0 {
+        return page;
+    }
+    'seek: loop {
         let range = (start.as_ref().map(Vec::as_slice), Bound::Unbounded);
         for (key, object) in objects.range::<[u8], _>(range) {
             let Some(rest) = key.as_str().strip_prefix(query.prefix) else { break 'seek };

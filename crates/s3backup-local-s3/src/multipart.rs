@@ -1,4 +1,4 @@
-//! What makes a list of parts an object: the rules of CompleteMultipartUpload.
+//! What makes a list of parts an object: the rules of `CompleteMultipartUpload`.
 
 use s3s::dto::{CompletedPart, ETag};
 use s3s::{S3Error, S3Result, s3_error};

@@ -21,15 +21,12 @@ pub(crate) fn url_decode(text: &str) -> String {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
-        match (first, hex_byte(tail)) {
-            (b'%', Some(byte)) => {
-                decoded.push(byte);
-                rest = &tail[2..];
-            }
-            _ => {
-                decoded.push(*first);
-                rest = tail;
-            }
+        if let (b'%', Some(byte)) = (first, hex_byte(tail)) {
+            decoded.push(byte);
+            rest = &tail[2..];
+        } else {
+            decoded.push(*first);
+            rest = tail;
         }
     }
     String::from_utf8_lossy(&decoded).into_owned()

@@ -1,4 +1,4 @@
-//! GetObjectAttributes.
+//! `GetObjectAttributes`.
 
 use s3s::dto::{
     Checksum, GetObjectAttributesInput, GetObjectAttributesOutput, GetObjectAttributesParts,
@@ -12,12 +12,12 @@ use crate::listing::PAGE_LIMIT;
 use crate::object::{Object, timestamp};
 
 impl Service {
-    pub(super) async fn get_object_attributes(
+    pub(super) fn get_object_attributes(
         &self,
-        req: S3Request<GetObjectAttributesInput>,
+        req: &S3Request<GetObjectAttributesInput>,
     ) -> S3Result<GetObjectAttributesOutput> {
         let quirks = Quirks::of(&req.extensions);
-        let input = req.input;
+        let input = req.input.clone();
         let object = self.store.object(&input.bucket, &input.key)?;
         // The header may hold several names.
         let names: Vec<&str> = input

@@ -29,25 +29,28 @@ impl Service {
         let location = format!("/{bucket}");
         let store = self.store.clone();
         blocking(move || {
-            store.change(|index| match index.buckets.contains_key(&bucket) {
-                true => Err(s3_error!(
-                    BucketAlreadyOwnedByYou,
-                    "Your previous request to create the named bucket succeeded and you already own it."
-                )),
-                false => Ok(Some(Record::CreateBucket { bucket, created: now() })),
+            store.change(|index| {
+                if index.buckets.contains_key(&bucket) {
+                    return Err(s3_error!(
+                        BucketAlreadyOwnedByYou,
+                        "Your previous request to create the named bucket succeeded and you already own it."
+                    ));
+                }
+                Ok(Some(Record::CreateBucket { bucket, created: now() }))
             })
         })
         .await?;
         Ok(CreateBucketOutput { location: Some(location) })
     }
 
-    pub(super) async fn head_bucket(&self, req: S3Request<HeadBucketInput>) -> S3Result<HeadBucketOutput> {
+    pub(super) fn head_bucket(&self, req: &S3Request<HeadBucketInput>) -> S3Result<HeadBucketOutput> {
         self.must_exist(&req.input.bucket)?;
         Ok(HeadBucketOutput { bucket_region: Some(self.region.clone()), ..HeadBucketOutput::default() })
     }
 
-    pub(super) async fn list_buckets(&self, req: S3Request<ListBucketsInput>) -> S3Result<ListBucketsOutput> {
-        let prefix = req.input.prefix;
+    #[expect(clippy::unnecessary_wraps, reason = "all operations have one shape")]
+    pub(super) fn list_buckets(&self, req: &S3Request<ListBucketsInput>) -> S3Result<ListBucketsOutput> {
+        let prefix = req.input.prefix.clone();
         let has_prefix = |name: &str| prefix.as_ref().is_none_or(|prefix| name.starts_with(prefix.as_str()));
         let bucket = |(name, bucket): (&String, &crate::index::Bucket)| Bucket {
             bucket_region: Some(self.region.clone()),
@@ -78,9 +81,9 @@ impl Service {
         Ok(DeleteBucketOutput::default())
     }
 
-    pub(super) async fn get_bucket_location(
+    pub(super) fn get_bucket_location(
         &self,
-        req: S3Request<GetBucketLocationInput>,
+        req: &S3Request<GetBucketLocationInput>,
     ) -> S3Result<GetBucketLocationOutput> {
         self.must_exist(&req.input.bucket)?;
         let named = self.region != REGION_WITHOUT_NAME;
@@ -89,25 +92,25 @@ impl Service {
     }
 
     /// Versioning is never enabled, which S3 says by saying nothing.
-    pub(super) async fn get_bucket_versioning(
+    pub(super) fn get_bucket_versioning(
         &self,
-        req: S3Request<GetBucketVersioningInput>,
+        req: &S3Request<GetBucketVersioningInput>,
     ) -> S3Result<GetBucketVersioningOutput> {
         self.must_exist(&req.input.bucket)?;
         Ok(GetBucketVersioningOutput::default())
     }
 
-    pub(super) async fn get_bucket_lifecycle_configuration(
+    pub(super) fn get_bucket_lifecycle_configuration(
         &self,
-        req: S3Request<GetBucketLifecycleConfigurationInput>,
+        req: &S3Request<GetBucketLifecycleConfigurationInput>,
     ) -> S3Result<GetBucketLifecycleConfigurationOutput> {
         self.must_exist(&req.input.bucket)?;
         Err(s3_error!(NoSuchLifecycleConfiguration, "The lifecycle configuration does not exist"))
     }
 
-    pub(super) async fn get_object_lock_configuration(
+    pub(super) fn get_object_lock_configuration(
         &self,
-        req: S3Request<GetObjectLockConfigurationInput>,
+        req: &S3Request<GetObjectLockConfigurationInput>,
     ) -> S3Result<GetObjectLockConfigurationOutput> {
         self.must_exist(&req.input.bucket)?;
         Err(other_error(
@@ -117,9 +120,9 @@ impl Service {
         ))
     }
 
-    pub(super) async fn get_bucket_encryption(
+    pub(super) fn get_bucket_encryption(
         &self,
-        req: S3Request<GetBucketEncryptionInput>,
+        req: &S3Request<GetBucketEncryptionInput>,
     ) -> S3Result<GetBucketEncryptionOutput> {
         self.must_exist(&req.input.bucket)?;
         Err(other_error(

@@ -1,4 +1,4 @@
-//! CopyObject.
+//! `CopyObject`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -29,10 +29,10 @@ impl Service {
         };
         let source = self.store.object(bucket, key)?;
         ReadConditions {
-            if_match: input.copy_source_if_match.clone(),
-            if_none_match: input.copy_source_if_none_match.clone(),
-            if_modified_since: input.copy_source_if_modified_since.clone(),
-            if_unmodified_since: input.copy_source_if_unmodified_since.clone(),
+            matches: input.copy_source_if_match.clone(),
+            none_matches: input.copy_source_if_none_match.clone(),
+            modified_since: input.copy_source_if_modified_since.clone(),
+            unmodified_since: input.copy_source_if_unmodified_since.clone(),
         }
         .check_source(&source)?;
         let attributes = attributes_of_copy(&input, &source)?;
@@ -112,10 +112,10 @@ fn attributes_of_copy(input: &CopyObjectInput, source: &Object) -> S3Result<Attr
     } else {
         source.attributes.tags.clone()
     };
-    attributes.website_redirect_location = input.website_redirect_location.clone();
+    attributes.website_redirect_location.clone_from(&input.website_redirect_location);
     attributes.storage_class = storage_class(input.storage_class.as_ref())?;
     attributes.encryption = encryption(input.server_side_encryption.as_ref())?;
-    attributes.kms_key_id = input.ssekms_key_id.clone();
+    attributes.kms_key_id.clone_from(&input.ssekms_key_id);
     attributes.bucket_key_enabled = input.bucket_key_enabled;
     check_attributes(attributes)
 }

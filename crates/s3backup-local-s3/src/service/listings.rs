@@ -1,4 +1,4 @@
-//! ListObjects, ListObjectsV2 and ListObjectVersions.
+//! The three kinds of LIST.
 
 use std::sync::Arc;
 
@@ -32,9 +32,8 @@ impl Encoding {
         if self.0 { url_encode(text) } else { text.to_owned() }
     }
 
-    pub(super) fn prefixes(&self, prefixes: &[String]) -> Option<Vec<CommonPrefix>> {
-        let prefixes = prefixes.iter().map(|prefix| CommonPrefix { prefix: Some(self.text(prefix)) });
-        Some(prefixes.collect())
+    pub(super) fn prefixes(&self, prefixes: &[String]) -> Vec<CommonPrefix> {
+        prefixes.iter().map(|prefix| CommonPrefix { prefix: Some(self.text(prefix)) }).collect()
     }
 
     fn object(&self, key: &Key, object: &Object) -> s3s::dto::Object {
@@ -53,8 +52,8 @@ impl Encoding {
         }
     }
 
-    fn objects(&self, objects: &[(Key, Arc<Object>)]) -> Option<Vec<s3s::dto::Object>> {
-        Some(objects.iter().map(|(key, object)| self.object(key, object)).collect())
+    fn objects(&self, objects: &[(Key, Arc<Object>)]) -> Vec<s3s::dto::Object> {
+        objects.iter().map(|(key, object)| self.object(key, object)).collect()
     }
 }
 
@@ -80,11 +79,11 @@ impl Service {
         self.store.read_bucket(bucket, |bucket| Ok(listing::page(&bucket.objects, query)))
     }
 
-    pub(super) async fn list_objects_v2(
+    pub(super) fn list_objects_v2(
         &self,
-        req: S3Request<ListObjectsV2Input>,
+        req: &S3Request<ListObjectsV2Input>,
     ) -> S3Result<ListObjectsV2Output> {
-        let input = req.input;
+        let input = req.input.clone();
         let encoding = Encoding::new(input.encoding_type.as_ref())?;
         let prefix = input.prefix.unwrap_or_default();
         let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
@@ -96,8 +95,8 @@ impl Service {
         let page = self.page(&input.bucket, query)?;
         Ok(ListObjectsV2Output {
             key_count: told_size(page.objects.len() + page.prefixes.len()),
-            contents: encoding.objects(&page.objects),
-            common_prefixes: encoding.prefixes(&page.prefixes),
+            contents: Some(encoding.objects(&page.objects)),
+            common_prefixes: Some(encoding.prefixes(&page.prefixes)),
             is_truncated: Some(page.next.is_some()),
             next_continuation_token: page.next.as_deref().map(encode_token),
             continuation_token: input.continuation_token,
@@ -111,8 +110,8 @@ impl Service {
         })
     }
 
-    pub(super) async fn list_objects(&self, req: S3Request<ListObjectsInput>) -> S3Result<ListObjectsOutput> {
-        let input = req.input;
+    pub(super) fn list_objects(&self, req: &S3Request<ListObjectsInput>) -> S3Result<ListObjectsOutput> {
+        let input = req.input.clone();
         let encoding = Encoding::new(input.encoding_type.as_ref())?;
         let prefix = input.prefix.unwrap_or_default();
         let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
@@ -121,8 +120,8 @@ impl Service {
         let query = Query { prefix: &prefix, delimiter: delimiter.as_deref(), after: &after, max };
         let page = self.page(&input.bucket, query)?;
         Ok(ListObjectsOutput {
-            contents: encoding.objects(&page.objects),
-            common_prefixes: encoding.prefixes(&page.prefixes),
+            contents: Some(encoding.objects(&page.objects)),
+            common_prefixes: Some(encoding.prefixes(&page.prefixes)),
             is_truncated: Some(page.next.is_some()),
             // Without a delimiter the client goes on from the last key.
             next_marker: page.next.filter(|_| delimiter.is_some()).map(|next| encoding.text(&next)),
@@ -137,11 +136,11 @@ impl Service {
     }
 
     /// Without versioning every object is the one version of itself, named `null`.
-    pub(super) async fn list_object_versions(
+    pub(super) fn list_object_versions(
         &self,
-        req: S3Request<ListObjectVersionsInput>,
+        req: &S3Request<ListObjectVersionsInput>,
     ) -> S3Result<ListObjectVersionsOutput> {
-        let input = req.input;
+        let input = req.input.clone();
         let encoding = Encoding::new(input.encoding_type.as_ref())?;
         let prefix = input.prefix.unwrap_or_default();
         let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
@@ -167,7 +166,7 @@ impl Service {
         };
         Ok(ListObjectVersionsOutput {
             versions: Some(page.objects.iter().map(version).collect()),
-            common_prefixes: encoding.prefixes(&page.prefixes),
+            common_prefixes: Some(encoding.prefixes(&page.prefixes)),
             is_truncated: Some(page.next.is_some()),
             next_version_id_marker: page.next.is_some().then(|| "null".to_owned()),
             next_key_marker: page.next.map(|next| encoding.text(&next)),

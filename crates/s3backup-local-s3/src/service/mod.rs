@@ -75,14 +75,29 @@ impl Quirks {
     }
 }
 
-/// Declares the methods of the trait, each handed on to the method of the same name and request.
+/// Declares the methods of the trait, each handed on to the method of the same name and request: those that wait for
+/// something (a body, a blocking thread), and those that only look into the index.
 macro_rules! operations {
-    ($($name:ident($input:ty) -> $output:ty;)*) => {
+    (
+        waiting { $($waiting:ident($waiting_input:ty) -> $waiting_output:ty;)* }
+        looking { $($looking:ident($looking_input:ty) -> $looking_output:ty;)* }
+    ) => {
         #[async_trait::async_trait]
         impl S3 for Service {
             $(
-                async fn $name(&self, req: S3Request<$input>) -> S3Result<S3Response<$output>> {
-                    Service::$name(self, req).await.map(S3Response::new)
+                async fn $waiting(
+                    &self,
+                    req: S3Request<$waiting_input>,
+                ) -> S3Result<S3Response<$waiting_output>> {
+                    Service::$waiting(self, req).await.map(S3Response::new)
+                }
+            )*
+            $(
+                async fn $looking(
+                    &self,
+                    req: S3Request<$looking_input>,
+                ) -> S3Result<S3Response<$looking_output>> {
+                    Service::$looking(self, &req).map(S3Response::new)
                 }
             )*
         }
@@ -90,33 +105,37 @@ macro_rules! operations {
 }
 
 operations! {
-    create_bucket(CreateBucketInput) -> CreateBucketOutput;
-    head_bucket(HeadBucketInput) -> HeadBucketOutput;
-    list_buckets(ListBucketsInput) -> ListBucketsOutput;
-    delete_bucket(DeleteBucketInput) -> DeleteBucketOutput;
-    get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput;
-    get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput;
-    get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput)
-        -> GetBucketLifecycleConfigurationOutput;
-    get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput;
-    get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput;
-    list_objects(ListObjectsInput) -> ListObjectsOutput;
-    list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output;
-    list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput;
-    put_object(PutObjectInput) -> PutObjectOutput;
-    get_object(GetObjectInput) -> GetObjectOutput;
-    head_object(HeadObjectInput) -> HeadObjectOutput;
-    delete_object(DeleteObjectInput) -> DeleteObjectOutput;
-    delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput;
-    copy_object(CopyObjectInput) -> CopyObjectOutput;
-    get_object_attributes(GetObjectAttributesInput) -> GetObjectAttributesOutput;
-    get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput;
-    put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput;
-    delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput;
-    create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput;
-    upload_part(UploadPartInput) -> UploadPartOutput;
-    complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput;
-    abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput;
-    list_parts(ListPartsInput) -> ListPartsOutput;
-    list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput;
+    waiting {
+        create_bucket(CreateBucketInput) -> CreateBucketOutput;
+        delete_bucket(DeleteBucketInput) -> DeleteBucketOutput;
+        put_object(PutObjectInput) -> PutObjectOutput;
+        get_object(GetObjectInput) -> GetObjectOutput;
+        delete_object(DeleteObjectInput) -> DeleteObjectOutput;
+        delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput;
+        copy_object(CopyObjectInput) -> CopyObjectOutput;
+        put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput;
+        delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput;
+        create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput;
+        upload_part(UploadPartInput) -> UploadPartOutput;
+        complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput;
+        abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput;
+    }
+    looking {
+        head_bucket(HeadBucketInput) -> HeadBucketOutput;
+        list_buckets(ListBucketsInput) -> ListBucketsOutput;
+        get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput;
+        get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput;
+        get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput)
+            -> GetBucketLifecycleConfigurationOutput;
+        get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput;
+        get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput;
+        list_objects(ListObjectsInput) -> ListObjectsOutput;
+        list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output;
+        list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput;
+        head_object(HeadObjectInput) -> HeadObjectOutput;
+        get_object_attributes(GetObjectAttributesInput) -> GetObjectAttributesOutput;
+        get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput;
+        list_parts(ListPartsInput) -> ListPartsOutput;
+        list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput;
+    }
 }

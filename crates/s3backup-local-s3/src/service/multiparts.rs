@@ -59,7 +59,7 @@ impl Service {
         blocking(move || {
             store.change(|index| {
                 find_bucket(index, &input.bucket)?;
-                Ok(Some(Record::StartUpload { bucket: input.bucket, upload }))
+                Ok(Some(Record::StartUpload { bucket: input.bucket, upload: Box::new(upload) }))
             })
         })
         .await?;
@@ -198,9 +198,9 @@ impl Service {
         Ok(AbortMultipartUploadOutput::default())
     }
 
-    pub(super) async fn list_parts(&self, req: S3Request<ListPartsInput>) -> S3Result<ListPartsOutput> {
+    pub(super) fn list_parts(&self, req: &S3Request<ListPartsInput>) -> S3Result<ListPartsOutput> {
         let quirks = Quirks::of(&req.extensions);
-        let input = req.input;
+        let input = req.input.clone();
         let limit = page_size(input.max_parts)?;
         let after = input.part_number_marker.unwrap_or(0);
         self.store.upload(&input.bucket, &input.key, &input.upload_id, |upload| {
@@ -227,11 +227,11 @@ impl Service {
         })
     }
 
-    pub(super) async fn list_multipart_uploads(
+    pub(super) fn list_multipart_uploads(
         &self,
-        req: S3Request<ListMultipartUploadsInput>,
+        req: &S3Request<ListMultipartUploadsInput>,
     ) -> S3Result<ListMultipartUploadsOutput> {
-        let input = req.input;
+        let input = req.input.clone();
         let encoding = Encoding::new(input.encoding_type.as_ref())?;
         let prefix = input.prefix.unwrap_or_default();
         let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
@@ -276,7 +276,7 @@ impl Service {
         let (next_key, next_id) = last.filter(|_| is_truncated).unzip();
         Ok(ListMultipartUploadsOutput {
             bucket: Some(input.bucket),
-            common_prefixes: encoding.prefixes(&prefixes),
+            common_prefixes: Some(encoding.prefixes(&prefixes)),
             delimiter: delimiter.map(|delimiter| encoding.text(&delimiter)),
             encoding_type: input.encoding_type,
             is_truncated: Some(is_truncated),

@@ -92,10 +92,10 @@ impl Service {
         let input = req.input;
         let object = self.store.object(&input.bucket, &input.key)?;
         ReadConditions {
-            if_match: input.if_match,
-            if_none_match: input.if_none_match,
-            if_modified_since: input.if_modified_since,
-            if_unmodified_since: input.if_unmodified_since,
+            matches: input.if_match,
+            none_matches: input.if_none_match,
+            modified_since: input.if_modified_since,
+            unmodified_since: input.if_unmodified_since,
         }
         .check(&object)?;
         let asked = Asked::new(&object, input.range, input.part_number)?;
@@ -114,15 +114,15 @@ impl Service {
         Ok(reply)
     }
 
-    pub(super) async fn head_object(&self, req: S3Request<HeadObjectInput>) -> S3Result<HeadObjectOutput> {
+    pub(super) fn head_object(&self, req: &S3Request<HeadObjectInput>) -> S3Result<HeadObjectOutput> {
         let quirks = Quirks::of(&req.extensions);
-        let input = req.input;
+        let input = req.input.clone();
         let object = self.store.object(&input.bucket, &input.key)?;
         ReadConditions {
-            if_match: input.if_match,
-            if_none_match: input.if_none_match,
-            if_modified_since: input.if_modified_since,
-            if_unmodified_since: input.if_unmodified_since,
+            matches: input.if_match,
+            none_matches: input.if_none_match,
+            modified_since: input.if_modified_since,
+            unmodified_since: input.if_unmodified_since,
         }
         .check(&object)?;
         let asked = Asked::new(&object, input.range, input.part_number)?;

@@ -16,9 +16,9 @@ use crate::receive::blocking;
 use crate::store::find_bucket;
 
 impl Service {
-    pub(super) async fn get_object_tagging(
+    pub(super) fn get_object_tagging(
         &self,
-        req: S3Request<GetObjectTaggingInput>,
+        req: &S3Request<GetObjectTaggingInput>,
     ) -> S3Result<GetObjectTaggingOutput> {
         let object = self.store.object(&req.input.bucket, &req.input.key)?;
         let tag =
