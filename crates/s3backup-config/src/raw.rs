@@ -1,0 +1,99 @@
+//! The merged values as types, before they mean anything: no path is resolved and no secret is read.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::values;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Raw {
+    pub(crate) job: String,
+    pub(crate) host: Option<String>,
+    pub(crate) timezone: String,
+    pub(crate) state_dir: Option<PathBuf>,
+    #[serde(default)]
+    pub(crate) step: Vec<RawStep>,
+    #[serde(default)]
+    pub(crate) source: Vec<RawSource>,
+    pub(crate) destination: RawDestination,
+    pub(crate) transfer: RawTransfer,
+    pub(crate) slack: Option<RawSlack>,
+    pub(crate) logging: RawLogging,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct RawStep {
+    pub(crate) name: Option<String>,
+    pub(crate) command: Option<Vec<String>>,
+    pub(crate) cwd: Option<PathBuf>,
+    #[serde(default)]
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) pass_env: Vec<String>,
+    #[serde(deserialize_with = "values::read_duration")]
+    pub(crate) timeout: Duration,
+    pub(crate) on_failure: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct RawSource {
+    pub(crate) path: Option<PathBuf>,
+    pub(crate) include: Vec<String>,
+    pub(crate) exclude: Vec<String>,
+    pub(crate) select: String,
+    #[serde(deserialize_with = "values::read_duration")]
+    pub(crate) min_age: Duration,
+    pub(crate) symlinks: String,
+    pub(crate) prefix: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct RawDestination {
+    pub(crate) bucket: Option<String>,
+    pub(crate) prefix: String,
+    pub(crate) region: Option<String>,
+    pub(crate) endpoint: Option<String>,
+    pub(crate) storage_class: Option<String>,
+    pub(crate) sse: Option<String>,
+    pub(crate) kms_key_id: Option<String>,
+    #[serde(default)]
+    pub(crate) tags: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct RawTransfer {
+    #[serde(deserialize_with = "values::read_auto")]
+    pub(crate) concurrency: Option<u64>,
+    #[serde(deserialize_with = "values::read_auto")]
+    pub(crate) part_size: Option<u64>,
+    #[serde(deserialize_with = "values::read_bytes")]
+    pub(crate) memory: u64,
+    pub(crate) checksum: String,
+    #[serde(deserialize_with = "values::read_duration")]
+    pub(crate) grace: Duration,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct RawSlack {
+    pub(crate) channel: Option<String>,
+    pub(crate) token_env: Option<String>,
+    pub(crate) token_file: Option<PathBuf>,
+    pub(crate) webhook_env: Option<String>,
+    pub(crate) webhook_file: Option<PathBuf>,
+    pub(crate) api_url: String,
+    pub(crate) on: Vec<String>,
+    pub(crate) mention: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct RawLogging {
+    pub(crate) dir: PathBuf,
+    pub(crate) level: String,
+    pub(crate) format: String,
+    #[serde(deserialize_with = "values::read_bytes")]
+    pub(crate) max_size: u64,
+    pub(crate) keep_files: u32,
+    pub(crate) keep_days: u32,
+}

@@ -1,0 +1,58 @@
+//! What a configuration comes to.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use s3backup_core::options::{Destination, SlackOptions, Source, Step, TransferSettings};
+use s3backup_model::Name;
+use slog::Level;
+
+/// The settings of one job, checked, with every default in place and every path absolute.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The job's name. Default: `backup`.
+    pub job: Name,
+    /// The machine's name in the bucket and in alerts. Default: its host name.
+    pub host: Name,
+    /// The zone of days and of times in texts. Default: UTC.
+    pub timezone: Tz,
+    /// Where state of the job is kept on this machine. Default: `/var/lib/s3backup` for root, else the XDG state
+    /// directory.
+    pub state_dir: PathBuf,
+    /// Programs that run before the upload, in this order.
+    pub steps: Vec<Step>,
+    /// What is backed up; at least one.
+    pub sources: Vec<Source>,
+    /// Where it goes. Its `endpoint` is absent if [`embedded_dir`](Self::embedded_dir) is there.
+    pub destination: Destination,
+    /// The directory of the embedded server (`endpoint = "embedded:DIR"`), which the caller starts.
+    pub embedded_dir: Option<PathBuf>,
+    /// How it is sent.
+    pub transfer: TransferSettings,
+    /// How long the process may take to end after a signal. Default 3 s.
+    pub grace: Duration,
+    /// How Slack is told, if it is.
+    pub slack: Option<SlackOptions>,
+    /// The log.
+    pub logging: Logging,
+}
+
+/// What the log is like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Logging {
+    /// The directory of the log files. Default: `Logs` beside the configuration.
+    pub dir: PathBuf,
+    /// The least severe level. Default: info.
+    pub level: Level,
+    /// Whether lines in files are JSON. Default: text.
+    pub json: bool,
+    /// The size in bytes above which a file is rotated; 0 is no limit. Default 100 MiB.
+    pub max_size: u64,
+    /// How many rotated files of one date are kept. Default 5.
+    pub keep_files: u32,
+    /// How many days files are kept; 0 keeps all. Default 30.
+    pub keep_days: u32,
+}

@@ -1,0 +1,130 @@
+//! Reads `[slack]` out of a configuration that cannot be used, so that somebody can be told that it cannot.
+
+use std::path::Path;
+
+use figment::Figment;
+use figment::providers::{Format as _, Json, Yaml};
+use figment::value::{Dict, Value};
+use s3backup_core::options::SlackOptions;
+use s3backup_model::Name;
+
+use crate::layers::{Layer, Merged};
+use crate::parse::{self, Format, Lines};
+use crate::raw::RawSlack;
+use crate::resolve::Resolver;
+use crate::schema::{self, Kind, SETTINGS};
+use crate::search::{self, Found};
+use crate::{Request, environment, slack};
+
+/// The job, the host and the way to Slack of a configuration that [`load`](crate::load) refuses, as far as they can
+/// be read: keys that cannot be are passed over, and of a broken file only the broken table is lost.
+///
+/// `None` if what is left leads to no Slack. A file that somebody else could have written is not read here either.
+pub fn tolerant_slack(request: &Request) -> Option<(Name, Name, SlackOptions)> {
+    let found = search::find(request).ok();
+    let mut dict = found.as_ref().map_or_else(Dict::new, read);
+    let environment = environment::layers(request, &mut Vec::new(), &mut Vec::new());
+
+    let of_environment = |name: &str| environment.iter().find_map(|layer| text(layer.dict(), name));
+    let job = request.job.clone().or_else(|| of_environment("job")).or_else(|| only_job(&dict));
+    let mut layers = vec![];
+    if let Some(Value::Dict(_, mut jobs)) = dict.remove("job")
+        && let Some(Value::Dict(_, of_job)) = job.as_ref().and_then(|job| jobs.remove(job))
+    {
+        layers.push(Layer::new("file", of_job));
+    }
+    layers.insert(0, Layer::new("file", dict));
+    layers.extend(environment);
+
+    let tree = Merged::new(layers, String::new(), Lines::new(), None).tree;
+    let host = text(&tree, "host").unwrap_or_else(|| request.host_name.clone());
+    let folder = found.as_ref().map_or(request.current_dir.as_path(), Found::folder);
+    let options = options(request, folder, tree.get("slack")?.as_dict()?)?;
+    Some((Name::lossy(job.as_deref().unwrap_or("backup")), Name::lossy(&host), options))
+}
+
+/// All that can be used together; else the bot alone, else the webhook alone.
+fn options(request: &Request, folder: &Path, given: &Dict) -> Option<SlackOptions> {
+    let valid = valid(given);
+    ["", "webhook_", "token_"].into_iter().find_map(|dropped| {
+        let kept = valid.iter().filter(|(name, _)| dropped.is_empty() || !name.starts_with(dropped));
+        let kept: Dict = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let raw: RawSlack = Value::from(kept).deserialize().ok()?;
+        slack::resolve(&mut Resolver::new(request, folder), raw)
+    })
+}
+
+/// The keys of `[slack]` that hold what they may, and defaults for the others.
+fn valid(given: &Dict) -> Dict {
+    let Some(Kind::Table(keys)) = schema::find(SETTINGS, "slack").map(|key| key.kind) else {
+        return Dict::new();
+    };
+    let value = |key: &schema::Key| {
+        let fits = given.get(key.name).filter(|value| key.kind.check(value).is_ok()).cloned();
+        fits.or_else(|| key.default.map(|default| key.kind.read(default)))
+    };
+    keys.iter().filter_map(|key| Some((key.name.to_owned(), value(key)?))).collect()
+}
+
+fn text(dict: &Dict, name: &str) -> Option<String> {
+    dict.get(name)?.as_str().map(ToOwned::to_owned)
+}
+
+/// The job that the file names, or the one table that it has.
+fn only_job(dict: &Dict) -> Option<String> {
+    match dict.get("job")? {
+        Value::String(_, name) => Some(name.clone()),
+        Value::Dict(_, jobs) if jobs.len() == 1 => jobs.keys().next().cloned(),
+        _ => None,
+    }
+}
+
+/// What can be read of a file.
+fn read(found: &Found) -> Dict {
+    let format = Format::of(&found.path);
+    if let Ok((dict, _)) = parse::parse(&found.bytes, format) {
+        return dict;
+    }
+    let text = String::from_utf8_lossy(&found.bytes);
+    let pieces: Vec<Dict> = match format {
+        Format::Toml => {
+            let tables = pieces(&text, |line| line.trim_start().starts_with('['));
+            tables.iter().map(|table| parse::toml_tolerantly(table)).collect()
+        }
+        Format::Yaml => {
+            let starts = |line: &str| line.starts_with(|c: char| c.is_alphabetic() || c == '"');
+            pieces(&text, starts).iter().filter_map(|piece| Yaml::from_str(piece).ok()).collect()
+        }
+        Format::Json => json_slack(&text).into_iter().collect(),
+    };
+    let merge = |figment: Figment, piece| figment.merge(Layer::new("file", piece));
+    let merged = pieces.into_iter().fold(Figment::new(), merge);
+    figment::Provider::data(&merged)
+        .ok()
+        .and_then(|mut all| all.remove(&figment::Profile::Default))
+        .unwrap_or_default()
+}
+
+/// Cuts a text before each line that `starts` says yes to.
+fn pieces(text: &str, starts: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut pieces = vec![String::new()];
+    for line in text.lines() {
+        if starts(line) {
+            pieces.push(String::new());
+        }
+        if let Some(piece) = pieces.last_mut() {
+            piece.push_str(line);
+            piece.push('\n');
+        }
+    }
+    pieces
+}
+
+/// The shortest object after `"slack":`.
+fn json_slack(text: &str) -> Option<Dict> {
+    let (_, after) = text.split_once("\"slack\"")?;
+    let object = after.trim_start().strip_prefix(':')?;
+    let ends = object.match_indices('}').map(|(end, _)| end);
+    let slack = ends.filter_map(|end| Json::from_str::<Value>(object.get(..=end)?).ok()).next()?;
+    Some(Dict::from([("slack".to_owned(), slack)]))
+}

@@ -1,0 +1,86 @@
+//! How the texts of values are read.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use chrono::NaiveDate;
+use chrono_tz::Tz;
+use figment::value::Value;
+use s3backup_core::options::Select;
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+pub(crate) fn duration(text: &str) -> Option<Duration> {
+    humantime::parse_duration(text.trim()).ok()
+}
+
+pub(crate) fn size(text: &str) -> Option<u64> {
+    text.trim().parse::<ByteSize>().ok().map(|size| size.as_u64())
+}
+
+/// `all`, `day:yesterday`, `day:today` or `day:2026-11-23`.
+pub(crate) fn select(text: &str) -> Option<Select> {
+    match text {
+        "all" => Some(Select::All),
+        "day:yesterday" => Some(Select::Yesterday),
+        "day:today" => Some(Select::Today),
+        _ => {
+            let date = text.strip_prefix("day:")?;
+            NaiveDate::parse_from_str(date, "%Y-%m-%d").ok().map(Select::Day)
+        }
+    }
+}
+
+pub(crate) fn zone(text: &str) -> Option<Tz> {
+    text.parse().ok()
+}
+
+/// A number that is whole and not negative.
+pub(crate) fn whole(value: &Value) -> Option<u64> {
+    let unsigned = value.to_u128().and_then(|number| u64::try_from(number).ok());
+    unsigned.or_else(|| value.to_i128().and_then(|number| u64::try_from(number).ok()))
+}
+
+/// Bytes, from a number or a text.
+pub(crate) fn bytes(value: &Value) -> Option<u64> {
+    whole(value).or_else(|| value.as_str().and_then(size))
+}
+
+pub(crate) fn read_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    duration(&text).ok_or_else(|| D::Error::custom("not a duration"))
+}
+
+pub(crate) fn read_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let value = <Value as Deserialize>::deserialize(deserializer)?;
+    bytes(&value).ok_or_else(|| D::Error::custom("not a size"))
+}
+
+/// `None` for `auto`.
+pub(crate) fn read_auto<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let value = <Value as Deserialize>::deserialize(deserializer)?;
+    if value.as_str() == Some("auto") {
+        return Ok(None);
+    }
+    bytes(&value).map(Some).ok_or_else(|| D::Error::custom("neither auto nor a number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_read_as_people_write_them() {
+        assert_eq!(duration("2m"), Some(Duration::from_secs(120)));
+        assert_eq!(duration("1h 30m"), Some(Duration::from_secs(5400)));
+        assert_eq!(duration("120"), None);
+        assert_eq!(size("64 MiB"), Some(64 << 20));
+        assert_eq!(size("20MB"), Some(20_000_000));
+        assert_eq!(size("4096"), Some(4096));
+        assert_eq!(size("-1 B"), None);
+        assert_eq!(select("day:2026-11-23"), NaiveDate::from_ymd_opt(2026, 11, 23).map(Select::Day));
+        assert_eq!(select("day:2026-02-30"), None);
+        assert_eq!(select("yesterday"), None);
+        assert_eq!(zone("Asia/Seoul"), Some(Tz::Asia__Seoul));
+        assert_eq!(zone("KST"), None);
+    }
+}
