@@ -1,2 +1,61 @@
-//! Work in progress.
-fn main() {}
+//! The command line of s3backup: parses, composes the crates, prints, and ends with a documented exit code.
+//!
+//! Nothing that an embedding program could use lives here.
+
+mod cli;
+mod commands;
+mod console;
+mod exit;
+mod human;
+mod session;
+mod signals;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::exit::{Exit, Stop};
+
+/// Reading and hashing happens on blocking threads, one for each request in flight at the most.
+const BLOCKING_THREADS: usize = 64;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&Stop::failed(format!("cannot start the program's threads: {error}"))),
+    };
+    let result = runtime.block_on(dispatch(cli));
+    // A thread that hangs in a dead network file system must not keep the process from ending.
+    runtime.shutdown_timeout(Duration::from_millis(50));
+    match result {
+        Ok(exit) => exit.into(),
+        Err(stop) => fail(&stop),
+    }
+}
+
+async fn dispatch(cli: Cli) -> Result<Exit, Stop> {
+    let Cli { common, command } = cli;
+    match command {
+        Command::Init(arguments) => commands::init::run(&arguments),
+        Command::Config => commands::config::run(&common),
+        Command::Run(arguments) if arguments.dry_run => commands::plan::dry_run(&common).await,
+        Command::Run(arguments) => commands::run::run(&common, &arguments).await,
+        Command::Plan => commands::plan::run(&common).await,
+        Command::Demo(arguments) => commands::demo::run(&common, &arguments).await,
+        Command::GenerateData(arguments) => commands::generate_data::run(&common, &arguments),
+        Command::Completions { shell } => commands::shell::completions(shell),
+        Command::Man { out } => commands::shell::man(out.as_deref()),
+    }
+}
+
+fn fail(stop: &Stop) -> ExitCode {
+    console::say_error(&stop.message);
+    stop.exit.into()
+}

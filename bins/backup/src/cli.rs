@@ -1,0 +1,161 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use chrono::NaiveDate;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use s3backup_core::Trigger;
+
+/// Backs up directories to S3, fast, and so that it cannot fail silently.
+#[derive(Debug, Parser)]
+#[command(
+    name = "backup",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    after_help = "\
+First steps:
+  backup demo                      see everything work, on this machine alone
+  backup init                      write a commented backup.toml
+  backup plan                      what a run would upload, skip and why
+  backup run                       one run now
+
+Exit codes:
+  0 success   1 failed   2 bad usage or configuration   3 some files could not be backed up   130 interrupted"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Common {
+    /// Configuration file [default: $BACKUP_CONFIG, ./backup.toml, ~/.config/s3backup/backup.toml, /etc/s3backup/backup.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Which job of the file
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) job: Option<String>,
+    /// How much is logged: error, warning, info, debug, trace
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub(crate) log_level: Option<String>,
+    /// Print the result as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// No progress, and only errors on the console (log files are not affected)
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write a commented backup.toml
+    Init(Init),
+    /// Print the merged configuration, each value with its source, secrets hidden
+    Config,
+    /// One run now: steps, discover, plan, upload, prove, write the manifest, alert
+    #[command(after_help = "\
+The run report goes to stdout (with --json as one JSON document), progress and log to stderr.
+Ctrl-C or SIGTERM ends the run within 3 s (`[transfer] grace`); what is finished is recorded.")]
+    Run(Run),
+    /// What a run would upload, skip and why; changes nothing, runs no step
+    Plan,
+    /// Everything end to end on generated data and an embedded S3 server, in under a minute
+    Demo(Demo),
+    /// Generate a deterministic fleet data set: trips by vehicle and day, with the faults of real data
+    GenerateData(GenerateData),
+    /// Print a completion script, for example: backup completions bash > /etc/bash_completion.d/backup
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one page a command into a folder
+    Man {
+        /// Write backup.1, backup-run.1, … into this folder
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// Where to write it
+    #[arg(default_value = "backup.toml", value_name = "FILE")]
+    pub(crate) path: PathBuf,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Say what would be done and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// What starts this run, for its report
+    #[arg(long, value_enum, default_value_t = TriggerName::Manual, value_name = "WHAT")]
+    pub(crate) trigger: TriggerName,
+}
+
+/// Names of [`Trigger`] on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum TriggerName {
+    Manual,
+    Airflow,
+    Cron,
+    Systemd,
+    Kubernetes,
+}
+
+impl From<TriggerName> for Trigger {
+    fn from(name: TriggerName) -> Self {
+        match name {
+            TriggerName::Manual => Self::Manual,
+            TriggerName::Airflow => Self::Airflow,
+            TriggerName::Cron => Self::Cron,
+            TriggerName::Systemd => Self::Systemd,
+            TriggerName::Kubernetes => Self::Kubernetes,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Keep everything in this folder (must be empty or new) instead of a temporary one
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GenerateData {
+    /// Folder to fill; it must be empty or new
+    #[arg(value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Vehicles
+    #[arg(long, default_value_t = 20)]
+    pub(crate) vehicles: u32,
+    /// Days, the last one being --end-day
+    #[arg(long, default_value_t = 3)]
+    pub(crate) days: u32,
+    /// Last day [default: yesterday in Seoul]
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub(crate) end_day: Option<NaiveDate>,
+    /// Trips of a vehicle on a day
+    #[arg(long, default_value_t = 4)]
+    pub(crate) trips: u32,
+    /// GPS points of a trip
+    #[arg(long, default_value_t = 120)]
+    pub(crate) points: u32,
+    /// Size of the whole set in bytes instead (1GiB, 500MB); the number of vehicles follows from it
+    #[arg(long, value_name = "SIZE", conflicts_with_all = ["vehicles", "points"])]
+    pub(crate) size: Option<bytesize::ByteSize>,
+    /// The same seed gives the same bytes
+    #[arg(long, default_value_t = 42)]
+    pub(crate) seed: u64,
+    /// Replace files that are there already
+    #[arg(long)]
+    pub(crate) force: bool,
+}

@@ -1,0 +1,9 @@
+//! One module a command.
+
+pub(crate) mod config;
+pub(crate) mod demo;
+pub(crate) mod generate_data;
+pub(crate) mod init;
+pub(crate) mod plan;
+pub(crate) mod run;
+pub(crate) mod shell;

@@ -1,0 +1,140 @@
+//! `backup plan` and `backup run --dry-run`: what a run would do.
+
+use std::io;
+
+use s3backup_core::{Planned, Tally, key};
+use serde_json::{Value, json};
+
+use crate::cli::Common;
+use crate::console::{self, Progress};
+use crate::exit::{Exit, Stop, chain};
+use crate::{human, session};
+
+/// Counts of a plan.
+#[derive(Default)]
+struct Counts {
+    upload: Tally,
+    skipped: u64,
+    failed: u64,
+    missing: Vec<String>,
+}
+
+impl Counts {
+    fn add(&mut self, line: &Planned) {
+        match line {
+            Planned::Upload { entry, .. } => self.upload.add(entry.stat.size),
+            Planned::Skip { .. } => self.skipped += 1,
+            Planned::Fail(_) => self.failed += 1,
+            Planned::MissingSource { message, .. } => self.missing.push(message.clone()),
+            _ => {}
+        }
+    }
+
+    /// What the run would end with, as far as it can be seen before.
+    fn exit(&self) -> Exit {
+        match (self.missing.is_empty(), self.failed) {
+            (false, _) => Exit::Failed,
+            (true, 0) => Exit::Success,
+            (true, _) => Exit::Partial,
+        }
+    }
+}
+
+/// Prints every line of the plan: for a person, or as JSON lines.
+pub(crate) async fn run(common: &Common) -> Result<Exit, Stop> {
+    let counts = walk(common, |line| console::print(&render(line, common.json))).await?;
+    Ok(counts.exit())
+}
+
+/// Prints what a run would do, in short: for a person, or as one JSON document.
+pub(crate) async fn dry_run(common: &Common) -> Result<Exit, Stop> {
+    let counts = walk(common, |line| {
+        if common.json || matches!(line, Planned::Skip { .. }) { Ok(()) } else { console::print(&render(line, false)) }
+    })
+    .await?;
+    let summary = if common.json {
+        json!({
+            "dry_run": true,
+            "would_upload": counts.upload,
+            "skipped": counts.skipped,
+            "failed": counts.failed,
+            "missing_sources": counts.missing,
+        })
+        .to_string()
+    } else {
+        format!(
+            "dry run, nothing was done: {} ({}) would be uploaded, {} skipped, {} could not be backed up",
+            human::files(counts.upload.files),
+            human::size(counts.upload.bytes),
+            human::files(counts.skipped),
+            human::count(counts.failed),
+        )
+    };
+    console::print(&summary).map_err(printing)?;
+    Ok(counts.exit())
+}
+
+async fn walk(common: &Common, mut show: impl FnMut(&Planned) -> io::Result<()>) -> Result<Counts, Stop> {
+    let settings = session::load(common)?.settings;
+    // The plan is the result; its log is the console alone, and only where something is wrong.
+    let log = s3backup_logging::LoggerManager::builder(settings.job.as_str())
+        .dir(None)
+        .console_level(s3backup_logging::Level::Warning)
+        .console(Progress::new(true).log_console())
+        .build();
+    let backup = session::builder(&settings, s3backup_core::Trigger::Manual).logger(log.logger()).build();
+    let backup = backup.map_err(|error| Stop::usage(chain(&error)))?;
+    let mut plan = backup.plan();
+    let mut counts = Counts::default();
+    while let Some(batch) = plan.next().await {
+        for line in &batch.lines {
+            counts.add(line);
+            match show(line) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(counts),
+                shown => shown.map_err(printing)?,
+            }
+        }
+    }
+    Ok(counts)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
+fn printing(error: io::Error) -> Stop {
+    Stop::failed(format!("cannot print the plan: {error}"))
+}
+
+fn render(line: &Planned, as_json: bool) -> String {
+    match (line, as_json) {
+        (Planned::Upload { entry, key, reason }, true) => line_of(&json!({
+            "action": "upload", "path": path_of(entry), "key": key, "bytes": entry.stat.size, "reason": reason.as_str(),
+        })),
+        (Planned::Upload { entry, key, .. }, false) => {
+            format!("upload  {} -> {key} ({})", path_of(entry), human::size(entry.stat.size))
+        }
+        (Planned::Skip { path, reason }, true) => {
+            line_of(&json!({ "action": "skip", "path": path, "reason": reason.as_str() }))
+        }
+        (Planned::Skip { path, reason }, false) => format!("skip    {path} ({})", reason.as_str()),
+        (Planned::Fail(failure), true) => line_of(&json!({
+            "action": "fail", "path": failure.path, "kind": failure.kind, "message": failure.message,
+        })),
+        (Planned::Fail(failure), false) => {
+            format!("FAIL    {} [{}] {}", failure.path, failure.kind.as_str(), failure.message)
+        }
+        (Planned::MissingSource { message, .. }, true) => {
+            line_of(&json!({ "action": "missing_source", "message": message }))
+        }
+        (Planned::MissingSource { message, .. }, false) => format!("FAIL    {message}"),
+        _ => String::new(),
+    }
+}
+
+fn line_of(value: &Value) -> String {
+    value.to_string()
+}
+
+/// The path escaped as keys are: one line whatever is in it.
+fn path_of(entry: &s3backup_core::Entry) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    key::escape(entry.path().as_os_str().as_bytes())
+}

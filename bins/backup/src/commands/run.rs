@@ -1,0 +1,138 @@
+//! `backup run`: one run now.
+
+use std::io::IsTerminal;
+
+use s3backup_core::{Error, Event, Outcome, Run, RunReport};
+use s3backup_logging::LoggerManager;
+
+use crate::cli::{self, Common};
+use crate::console::{self, Progress};
+use crate::exit::{Exit, Stop, chain};
+use crate::signals::Interrupts;
+use crate::{human, session};
+
+/// Failures that the summary names; the report has up to 1,000.
+const FAILURES_SHOWN: usize = 20;
+
+pub(crate) async fn run(common: &Common, arguments: &cli::Run) -> Result<Exit, Stop> {
+    match run_once(common, arguments).await {
+        Ok(report) => {
+            print_report(&report, common.json).map_err(|error| Stop::failed(format!("cannot print the report: {error}")))?;
+            Ok(report.outcome.into())
+        }
+        Err(stop) => {
+            session::alert_failed_start(common, &stop).await;
+            Err(stop)
+        }
+    }
+}
+
+async fn run_once(common: &Common, arguments: &cli::Run) -> Result<RunReport, Stop> {
+    let loaded = session::load(common)?;
+    let mut settings = loaded.settings;
+    let mut progress = Progress::new(common.quiet);
+    let log = session::start_log(&settings, common, &progress);
+    for warning in &loaded.warnings {
+        log.warning(warning);
+    }
+    let server = session::start_embedded(&mut settings).await?;
+    let mut builder = session::builder(&settings, arguments.trigger.into())
+        .logger(log.logger())
+        // Whoever pressed Ctrl-C knows.
+        .alert_when_interrupted(!std::io::stderr().is_terminal());
+    if let Some(path) = log.info_log_path() {
+        builder = builder.log_location(path.display().to_string());
+    }
+    let backup = builder.build().map_err(|error| Stop::usage(chain(&error)))?;
+    let report = watch(backup.start(), &settings, &mut progress, &log).await;
+    if let Some(server) = server {
+        server.shutdown().await;
+    }
+    log.finish();
+    report
+}
+
+async fn watch(
+    mut run: Run,
+    settings: &s3backup_config::Settings,
+    progress: &mut Progress,
+    log: &LoggerManager,
+) -> Result<RunReport, Stop> {
+    let _interrupts = Interrupts::listen(run.cancel_token(), settings.grace)?;
+    let logger = log.logger();
+    while let Some(event) = run.next().await {
+        progress.see(&event, &logger);
+        if let Event::RunFinished { report } = event {
+            return Ok(*report);
+        }
+    }
+    match run.finish().await {
+        Ok(report) => Ok(report),
+        Err(Error::Failed(report)) => Ok(*report),
+        Err(error) => Err(Stop::failed(chain(&error))),
+    }
+}
+
+/// Prints the result: one JSON document, or a summary for a person.
+pub(crate) fn print_report(report: &RunReport, json: bool) -> std::io::Result<()> {
+    if json {
+        return console::print(&serde_json::to_string(report)?);
+    }
+    for line in summary(report) {
+        console::print(&line)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn summary(report: &RunReport) -> Vec<String> {
+    let row = |name: &str, files: u64, rest: String| format!("  {name:<14}{:>12}  {rest}", human::count(files));
+    let mut lines = vec![headline(report)];
+    if let Some(fatal) = &report.fatal {
+        lines.push(format!("  {} ({})", fatal.message, fatal.kind.as_str()));
+    }
+    let rate = format!("{}, {}/s", human::size(report.uploaded.bytes), human::size(report.bytes_per_s));
+    lines.push(row("uploaded", report.uploaded.files, rate));
+    lines.push(row("already there", report.unchanged.files, human::size(report.unchanged.bytes)));
+    lines.push(row("skipped", report.skipped.files, reasons(report)));
+    lines.push(row("failed", report.failed_total, retries(report)));
+    for failure in report.failed.iter().take(FAILURES_SHOWN) {
+        lines.push(format!("    {} [{}] {}", failure.path, failure.kind.as_str(), failure.message));
+    }
+    let shown = report.failed.len().min(FAILURES_SHOWN) as u64;
+    if report.failed_total > shown {
+        lines.push(format!("    and {} more, in the report and the log", human::count(report.failed_total - shown)));
+    }
+    for step in report.steps.iter().filter(|step| step.message.is_some()) {
+        lines.push(format!("  step {}: {}", step.name, step.message.as_deref().unwrap_or_default()));
+    }
+    lines.extend(report.warnings.iter().map(|warning| format!("  warning: {warning}")));
+    lines
+}
+
+fn headline(report: &RunReport) -> String {
+    let took = human::duration(report.duration_s);
+    let place = &report.destination;
+    match report.outcome {
+        Outcome::Success => format!("success: every selected file is in {place} ({took})"),
+        Outcome::Partial => format!("partial: the run ended after {took}, and not all of it is in {place}"),
+        Outcome::Failed => format!("failed after {took}"),
+        Outcome::Interrupted => format!("interrupted after {took}; what was finished is in {place}"),
+    }
+}
+
+fn reasons(report: &RunReport) -> String {
+    let by = &report.skipped.by_reason;
+    let named = [
+        ("excluded", by.excluded),
+        ("too young", by.too_young),
+        ("special", by.special),
+        ("symlink", by.symlink),
+        ("not selected", by.not_selected),
+    ];
+    let named = named.iter().filter(|(_, count)| *count > 0);
+    named.map(|(name, count)| format!("{name} {}", human::count(*count))).collect::<Vec<_>>().join(", ")
+}
+
+fn retries(report: &RunReport) -> String {
+    if report.retries == 0 { String::new() } else { format!("requests sent again: {}", human::count(report.retries)) }
+}

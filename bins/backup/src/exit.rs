@@ -1,0 +1,82 @@
+//! Exit codes, as documented in `docs/reference/exit-codes.md`.
+
+use std::process::ExitCode;
+
+use s3backup_core::Outcome;
+
+/// How the process ends. Where restic has a code for it, it is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// All is well.
+    Success = 0,
+    /// The work could not be done.
+    Failed = 1,
+    /// Wrong arguments or configuration.
+    Usage = 2,
+    /// Done, but some files are not in the bucket.
+    Partial = 3,
+    /// Ended by a signal.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+impl From<Outcome> for Exit {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Success => Self::Success,
+            Outcome::Partial => Self::Partial,
+            Outcome::Failed => Self::Failed,
+            Outcome::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
+/// Why a command ended early: what to print and how to end.
+#[derive(Debug)]
+pub(crate) struct Stop {
+    pub(crate) exit: Exit,
+    pub(crate) message: String,
+}
+
+impl Stop {
+    /// Wrong arguments or configuration.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Usage, message: message.into() }
+    }
+
+    /// The work could not be done.
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Failed, message: message.into() }
+    }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_the_documented_ones() {
+        let code = |outcome: Outcome| Exit::from(outcome) as u8;
+        assert_eq!(code(Outcome::Success), 0);
+        assert_eq!(code(Outcome::Failed), 1);
+        assert_eq!(Exit::Usage as u8, 2);
+        assert_eq!(code(Outcome::Partial), 3);
+        assert_eq!(code(Outcome::Interrupted), 130);
+    }
+}

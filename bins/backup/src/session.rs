@@ -1,0 +1,101 @@
+//! From the configuration to a backup that can run: what `run` and `plan` share.
+
+use chrono::Utc;
+use s3backup_config::{Loaded, Request, Settings};
+use s3backup_core::{Backup, BackupBuilder, Slack, Trigger, alert};
+use s3backup_local_s3::LocalS3;
+use s3backup_logging::{Format, LoggerManager};
+
+use crate::cli::Common;
+use crate::console::Progress;
+use crate::exit::{Stop, chain};
+
+/// Reads and checks the configuration.
+pub(crate) fn load(common: &Common) -> Result<Loaded, Stop> {
+    s3backup_config::load(&request(common)).map_err(|error| Stop::usage(chain(&error)))
+}
+
+/// What the configuration is asked for.
+pub(crate) fn request(common: &Common) -> Request {
+    let mut request = Request::of_process();
+    request.file.clone_from(&common.config);
+    request.job.clone_from(&common.job);
+    if let Some(level) = &common.log_level {
+        request.set("logging.level", level, "--log-level");
+    }
+    request
+}
+
+/// Starts the log: the files of the job, and the console beside the progress bar.
+pub(crate) fn start_log(settings: &Settings, common: &Common, progress: &Progress) -> LoggerManager {
+    let logging = &settings.logging;
+    let mut builder = LoggerManager::builder(settings.job.as_str())
+        .dir(Some(logging.dir.clone()))
+        .level(logging.level)
+        .format(if logging.json { Format::Json } else { Format::Text })
+        .max_size(logging.max_size)
+        .keep_files(logging.keep_files)
+        .keep_days(logging.keep_days)
+        .timezone(settings.timezone)
+        .console(progress.log_console());
+    if common.quiet {
+        builder = builder.console_level(s3backup_logging::Level::Error);
+    }
+    let manager = builder.build();
+    if let Err(error) = manager.capture_dependencies() {
+        manager.warning(format!("warnings of libraries are not logged: {}", chain(&error)));
+    }
+    manager
+}
+
+/// The embedded server, when the configuration asks for it with `endpoint = "embedded:DIR"`.
+pub(crate) async fn start_embedded(settings: &mut Settings) -> Result<Option<LocalS3>, Stop> {
+    let Some(dir) = &settings.embedded_dir else { return Ok(None) };
+    let server = LocalS3::builder().dir(dir).bucket(&settings.destination.bucket).start().await;
+    let server = server.map_err(|error| Stop::failed(format!("the embedded S3 server: {}", chain(&error))))?;
+    let destination = settings.destination.clone();
+    settings.destination = destination
+        .endpoint(server.endpoint())
+        .region(server.region())
+        .credentials(server.access_key(), server.secret_key());
+    Ok(Some(server))
+}
+
+/// A builder with all settings of the job.
+pub(crate) fn builder(settings: &Settings, trigger: Trigger) -> BackupBuilder {
+    let mut builder = Backup::builder()
+        .job(settings.job.as_str())
+        .host(settings.host.as_str())
+        .timezone(settings.timezone)
+        .destination(settings.destination.clone())
+        .transfer(settings.transfer.clone())
+        .grace(settings.grace)
+        .trigger(trigger);
+    for step in &settings.steps {
+        builder = builder.step(step.clone());
+    }
+    for source in &settings.sources {
+        builder = builder.source(source.clone());
+    }
+    if let Some(slack) = &settings.slack {
+        builder = builder.slack(slack.clone());
+    }
+    builder
+}
+
+/// Tells Slack, if it can still be read where, that a run could not even start.
+///
+/// Whatever goes wrong here is printed and changes nothing: the reason that brought us here is the one that counts.
+pub(crate) async fn alert_failed_start(common: &Common, stop: &Stop) {
+    let Some((job, host, options)) = s3backup_config::tolerant_slack(&request(common)) else { return };
+    let at = Utc::now().fixed_offset();
+    let alert = alert::of_start(job, host, at, stop.message.clone());
+    let sent = match Slack::new(options, None) {
+        Ok(slack) if !slack.wants(alert.kind) => return,
+        Ok(slack) => slack.send(&alert).await.map(|_| ()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = sent {
+        crate::console::say_error(&format!("Slack was not told: {}", chain(&error)));
+    }
+}
