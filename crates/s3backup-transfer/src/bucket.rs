@@ -9,7 +9,9 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{BucketVersioningStatus, ChecksumMode, EncodingType, ServerSideEncryption, StorageClass};
+use aws_sdk_s3::types::{
+    BucketVersioningStatus, ChecksumMode, EncodingType, ServerSideEncryption, StorageClass,
+};
 use bytes::Bytes;
 use s3backup_model::Key;
 
@@ -121,7 +123,10 @@ pub(crate) struct Attempt {
 
 impl fmt::Debug for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bucket").field("name", &self.name).field("endpoint", &self.endpoint).finish_non_exhaustive()
+        f.debug_struct("Bucket")
+            .field("name", &self.name)
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
     }
 }
 
@@ -188,7 +193,8 @@ impl Bucket {
             let Some(wait) = self.backoff.wait_after(attempt.number) else { return Err(error) };
             on_retry(attempt.number, wait, &error);
             tokio::time::sleep(wait).await;
-            attempt = Attempt { number: attempt.number + 1, ambiguous: attempt.ambiguous || error.is_ambiguous() };
+            attempt =
+                Attempt { number: attempt.number + 1, ambiguous: attempt.ambiguous || error.is_ambiguous() };
         }
     }
 
@@ -219,16 +225,28 @@ impl Bucket {
     /// An object of more than `limit` bytes is [`Error::BadRequest`]: it is not what the caller takes it for.
     pub async fn read(&self, key: &Key, limit: u64) -> Result<Option<Bytes>, Error> {
         let result = self
-            .repeat("GetObject", key, limit, |_, _, _| {}, |_| async {
-                let reply = self.get_once(key).await?;
-                let size = reply.content_length().and_then(|len| u64::try_from(len).ok()).unwrap_or_default();
-                if size > limit {
-                    let cause = format!("it has {size} bytes where at most {limit} were expected");
-                    return Err(Error::BadRequest { operation: "GetObject", target: self.target(key), cause });
-                }
-                let body = reply.body.collect().await.map_err(|error| self.lost("GetObject", key, &error))?;
-                Ok(body.into_bytes())
-            })
+            .repeat(
+                "GetObject",
+                key,
+                limit,
+                |_, _, _| {},
+                |_| async {
+                    let reply = self.get_once(key).await?;
+                    let size =
+                        reply.content_length().and_then(|len| u64::try_from(len).ok()).unwrap_or_default();
+                    if size > limit {
+                        let cause = format!("it has {size} bytes where at most {limit} were expected");
+                        return Err(Error::BadRequest {
+                            operation: "GetObject",
+                            target: self.target(key),
+                            cause,
+                        });
+                    }
+                    let body =
+                        reply.body.collect().await.map_err(|error| self.lost("GetObject", key, &error))?;
+                    Ok(body.into_bytes())
+                },
+            )
             .await;
         found(result)
     }
@@ -252,9 +270,23 @@ impl Bucket {
         let settings = ObjectSettings { sse: sse.cloned(), ..ObjectSettings::default() };
         let len = bytes.len() as u64;
         let info = self
-            .repeat("PutObject", key, len, |_, _, _| {}, |_| {
-                self.put_once(key, ByteStream::from(bytes.clone()), kind, &sums, &settings, None, &Condition::Always)
-            })
+            .repeat(
+                "PutObject",
+                key,
+                len,
+                |_, _, _| {},
+                |_| {
+                    self.put_once(
+                        key,
+                        ByteStream::from(bytes.clone()),
+                        kind,
+                        &sums,
+                        &settings,
+                        None,
+                        &Condition::Always,
+                    )
+                },
+            )
             .await?;
         let sent = sums.sent_base64();
         match info.checksum(kind) {
@@ -313,19 +345,35 @@ impl Bucket {
     /// One page, at most 1,000 keys, of what starts with `prefix`.
     pub async fn list(&self, prefix: &str, page: Option<&str>) -> Result<Listed, Error> {
         // A listing has no key of its own; its prefix names it in errors.
-        let named = Key::new(if prefix.is_empty() { "*" } else { prefix })
-            .map_err(|error| Error::BadRequest { operation: "ListObjectsV2", target: prefix.to_owned(), cause: error.to_string() })?;
-        self.repeat("ListObjectsV2", &named, 0, |_, _, _| {}, |_| async {
-            let request = self.client.list_objects_v2().bucket(&*self.name).prefix(prefix);
-            // Keys can hold characters that XML cannot; the SDK hands them over as they were sent.
-            let request = request.encoding_type(EncodingType::Url).set_continuation_token(page.map(ToOwned::to_owned));
-            let reply = request.send().await.map_err(|error| self.error("ListObjectsV2", &named, error))?;
-            let objects = reply.contents().iter().filter_map(|object| {
-                let size = object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
-                object.key().map(|key| (url_decoded(key), size))
-            });
-            Ok(Listed { objects: objects.collect(), next: reply.next_continuation_token().map(ToOwned::to_owned) })
-        })
+        let named =
+            Key::new(if prefix.is_empty() { "*" } else { prefix }).map_err(|error| Error::BadRequest {
+                operation: "ListObjectsV2",
+                target: prefix.to_owned(),
+                cause: error.to_string(),
+            })?;
+        self.repeat(
+            "ListObjectsV2",
+            &named,
+            0,
+            |_, _, _| {},
+            |_| async {
+                let request = self.client.list_objects_v2().bucket(&*self.name).prefix(prefix);
+                // Keys can hold characters that XML cannot; the SDK hands them over as they were sent.
+                let request = request
+                    .encoding_type(EncodingType::Url)
+                    .set_continuation_token(page.map(ToOwned::to_owned));
+                let reply =
+                    request.send().await.map_err(|error| self.error("ListObjectsV2", &named, error))?;
+                let objects = reply.contents().iter().filter_map(|object| {
+                    let size = object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
+                    object.key().map(|key| (url_decoded(key), size))
+                });
+                Ok(Listed {
+                    objects: objects.collect(),
+                    next: reply.next_continuation_token().map(ToOwned::to_owned),
+                })
+            },
+        )
         .await
     }
 
@@ -379,8 +427,11 @@ pub(crate) fn sse_headers(sse: Option<&Sse>) -> (Option<ServerSideEncryption>, O
 
 /// Tags in the form of a URL query, as the header takes them.
 pub(crate) fn tagging(settings: &ObjectSettings) -> Option<String> {
-    let pairs: Vec<String> =
-        settings.tags.iter().map(|(name, value)| format!("{}={}", url_encoded(name), url_encoded(value))).collect();
+    let pairs: Vec<String> = settings
+        .tags
+        .iter()
+        .map(|(name, value)| format!("{}={}", url_encoded(name), url_encoded(value)))
+        .collect();
     (!pairs.is_empty()).then(|| pairs.join("&"))
 }
 
@@ -400,7 +451,8 @@ fn url_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, behind)) = rest.split_first() {
-        let hex = |digits: &[u8]| std::str::from_utf8(digits).ok().and_then(|d| u8::from_str_radix(d, 16).ok());
+        let hex =
+            |digits: &[u8]| std::str::from_utf8(digits).ok().and_then(|d| u8::from_str_radix(d, 16).ok());
         match (first, behind.get(..2).and_then(hex)) {
             (b'%', Some(byte)) => {
                 bytes.push(byte);

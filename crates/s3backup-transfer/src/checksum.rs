@@ -134,9 +134,9 @@ impl Sums {
 /// `None` for an empty list.
 pub(crate) fn combine(kind: ChecksumKind, parts: &[Sums]) -> Option<Whole> {
     let (first, rest) = parts.split_first()?;
-    let crc64 = rest.iter().fold(first.crc64, |crc, part| {
-        checksum_combine(CrcAlgorithm::Crc64Nvme, crc, part.crc64, part.len)
-    });
+    let crc64 = rest
+        .iter()
+        .fold(first.crc64, |crc, part| checksum_combine(CrcAlgorithm::Crc64Nvme, crc, part.crc64, part.len));
     let proof = match kind {
         ChecksumKind::Crc64Nvme => Proof::Checksum(encode_crc64(crc64), ChecksumType::FullObject),
         ChecksumKind::Crc32c => {

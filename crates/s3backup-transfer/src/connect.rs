@@ -77,7 +77,10 @@ impl Bucket {
         let provider = config.credentials_provider().ok_or_else(|| Error::NoCredentials {
             cause: "no provider of credentials is configured".into(),
         })?;
-        provider.provide_credentials().await.map_err(|cause| Error::NoCredentials { cause: Box::new(cause) })?;
+        provider
+            .provide_credentials()
+            .await
+            .map_err(|cause| Error::NoCredentials { cause: Box::new(cause) })?;
 
         let endpoint = config
             .endpoint_url()
@@ -132,7 +135,12 @@ mod tests {
     fn only_endpoints_of_aws_use_the_bucket_as_host_name() {
         assert!(is_of_aws("https://s3.ap-northeast-2.amazonaws.com"));
         assert!(is_of_aws("https://bucket.vpce-1.s3.eu-west-1.vpce.amazonaws.com:443/"));
-        for foreign in ["http://127.0.0.1:9000", "http://localhost:8333/", "https://amazonaws.com.evil.example", "http://[::1]:9000"] {
+        for foreign in [
+            "http://127.0.0.1:9000",
+            "http://localhost:8333/",
+            "https://amazonaws.com.evil.example",
+            "http://[::1]:9000",
+        ] {
             assert!(!is_of_aws(foreign), "{foreign}");
         }
     }

@@ -35,9 +35,7 @@ impl Bucket {
         let folder = path.parent().unwrap_or(Path::new("."));
         let temporary = tempfile::NamedTempFile::new_in(folder).map_err(of_io)?;
         let mut file = tokio::fs::File::from_std(temporary.reopen().map_err(of_io)?);
-        let downloaded = self
-            .repeat("GetObject", key, 0, |_, _, _| {}, |_| self.fetch(key))
-            .await?;
+        let downloaded = self.repeat("GetObject", key, 0, |_, _, _| {}, |_| self.fetch(key)).await?;
         let downloaded = self.drain(key, downloaded, Some((&mut file, path))).await?;
         file.sync_all().await.map_err(of_io)?;
         if let Some(expected) = crc64nvme.filter(|expected| *expected != downloaded.crc64nvme) {
@@ -72,7 +70,8 @@ impl Bucket {
         let idle = self.idle_limit();
         loop {
             let piece = tokio::time::timeout(idle, body.next()).await;
-            let Some(piece) = piece.map_err(|_| self.lost("GetObject", key, &"the bytes stopped coming"))? else {
+            let Some(piece) = piece.map_err(|_| self.lost("GetObject", key, &"the bytes stopped coming"))?
+            else {
                 break;
             };
             let piece = piece.map_err(|error| self.lost("GetObject", key, &error))?;

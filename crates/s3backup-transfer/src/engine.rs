@@ -148,7 +148,8 @@ impl Shared {
 impl Engine {
     /// An engine for one run. Sends nothing yet.
     pub fn new(bucket: Bucket, settings: TransferSettings, objects: ObjectSettings) -> Self {
-        let memory_kib = u32::try_from(settings.memory_bytes >> 10).unwrap_or(u32::MAX >> 4).clamp(1, u32::MAX >> 4);
+        let memory_kib =
+            u32::try_from(settings.memory_bytes >> 10).unwrap_or(u32::MAX >> 4).clamp(1, u32::MAX >> 4);
         let shared = Shared {
             requests: Semaphore::new(settings.concurrency.max(1)),
             memory: Semaphore::new(memory_kib as usize),
@@ -410,9 +411,11 @@ impl FileTransfer {
         match &whole.proof {
             Proof::Checksum(sent, _) => match info.checksum(kind) {
                 None => Err(Error::NotEchoed { key: self.key.clone(), checksum: kind.as_str() }),
-                Some(stored) => {
-                    Err(Error::Mismatch { key: self.key.clone(), sent: sent.clone(), stored: stored.to_owned() })
-                }
+                Some(stored) => Err(Error::Mismatch {
+                    key: self.key.clone(),
+                    sent: sent.clone(),
+                    stored: stored.to_owned(),
+                }),
             },
             Proof::Etag(_) => match self.shared.bucket.read_back(&self.key).await {
                 Ok(read) if read.crc64nvme == encode_crc64(whole.crc64) && read.size == whole.len => Ok(()),

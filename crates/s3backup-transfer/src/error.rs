@@ -53,7 +53,9 @@ pub enum Error {
         size: u64,
     },
     /// No credentials were found where the AWS SDK looks.
-    #[error("no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role")]
+    #[error(
+        "no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role"
+    )]
     NoCredentials {
         /// What the SDK says of each place.
         #[source]
@@ -86,7 +88,9 @@ pub enum Error {
         cause: String,
     },
     /// The server stored something and showed no checksum of it.
-    #[error("the server took {key} but shows no {checksum} checksum of it, so nothing proves that it arrived whole: set `checksum = \"none\"` under [transfer] if this server knows none, then the ETag or a read-back is the proof")]
+    #[error(
+        "the server took {key} but shows no {checksum} checksum of it, so nothing proves that it arrived whole: set `checksum = \"none\"` under [transfer] if this server knows none, then the ETag or a read-back is the proof"
+    )]
     NotEchoed {
         /// The object.
         key: Key,
@@ -94,7 +98,9 @@ pub enum Error {
         checksum: &'static str,
     },
     /// The server shows a checksum of other bytes.
-    #[error("the server holds other bytes than were sent as {key}: it shows {stored}, sent was {sent}. The object is not counted as backed up; the next run sends it again")]
+    #[error(
+        "the server holds other bytes than were sent as {key}: it shows {stored}, sent was {sent}. The object is not counted as backed up; the next run sends it again"
+    )]
     Mismatch {
         /// The object.
         key: Key,
@@ -104,7 +110,9 @@ pub enum Error {
         stored: String,
     },
     /// There is an object of that key which this job did not write.
-    #[error("{key} is in the bucket already with other content, and {writer}: it was not overwritten. Give this job a prefix of its own, or move the object away")]
+    #[error(
+        "{key} is in the bucket already with other content, and {writer}: it was not overwritten. Give this job a prefix of its own, or move the object away"
+    )]
     Conflict {
         /// The object.
         key: Key,
@@ -165,20 +173,39 @@ impl Meaning {
     fn of(status: u16, code: &str) -> Self {
         match (status, code) {
             (_, "NoSuchBucket") => Self::NoSuchBucket,
-            (301, _) | (_, "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => {
-                Self::WrongRegion
-            }
+            (301, _)
+            | (
+                _,
+                "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException",
+            ) => Self::WrongRegion,
             (_, "ExpiredToken" | "TokenRefreshRequired" | "RequestExpired") => Self::Expired,
-            (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "NotSignedUp" | "InvalidClientTokenId") => {
-                Self::Credentials
-            }
+            (
+                _,
+                "InvalidAccessKeyId"
+                | "SignatureDoesNotMatch"
+                | "InvalidToken"
+                | "NotSignedUp"
+                | "InvalidClientTokenId",
+            ) => Self::Credentials,
             (_, "RequestTimeTooSkewed") => Self::ClockSkew,
             (_, "PreconditionFailed") | (412, _) => Self::Precondition,
-            (_, "SlowDown" | "Throttling" | "ThrottlingException" | "RequestTimeout" | "InternalError" | "ServiceUnavailable" | "OperationAborted" | "ConditionalRequestConflict")
+            (
+                _,
+                "SlowDown"
+                | "Throttling"
+                | "ThrottlingException"
+                | "RequestTimeout"
+                | "InternalError"
+                | "ServiceUnavailable"
+                | "OperationAborted"
+                | "ConditionalRequestConflict",
+            )
             | (408 | 429 | 500 | 502..=504 | 520..=599, _) => Self::Busy,
             // The reply's status is 200 when an error came late, inside the body; the work was not done.
             (200..=299, _) => Self::Busy,
-            (_, "BadDigest" | "XAmzContentSHA256Mismatch" | "IncompleteBody" | "InvalidDigest") => Self::Corrupted,
+            (_, "BadDigest" | "XAmzContentSHA256Mismatch" | "IncompleteBody" | "InvalidDigest") => {
+                Self::Corrupted
+            }
             (401 | 403, _) => Self::Denied,
             _ => Self::Other,
         }
@@ -186,12 +213,25 @@ impl Meaning {
 
     fn say(self, target: &str, operation: &str) -> String {
         match self {
-            Self::NoSuchBucket => format!("there is no such bucket: {target}. Create it, or correct `bucket` under [destination]"),
-            Self::WrongRegion => format!("{target} is in another region than the one asked: correct `region` under [destination]"),
-            Self::Credentials => format!("the server refuses the AWS credentials for {target}: check the access key and its secret, and that they are of this server"),
-            Self::Expired => format!("the AWS credentials for {target} have expired: renew them (`aws sso login`, a new session token)"),
-            Self::ClockSkew => format!("the server refuses {operation} for {target} because this machine's clock is wrong: set the clock (NTP)"),
-            Self::Denied => format!("{operation} is not allowed for {target}: give these credentials the right s3:{} there", right(operation)),
+            Self::NoSuchBucket => format!(
+                "there is no such bucket: {target}. Create it, or correct `bucket` under [destination]"
+            ),
+            Self::WrongRegion => format!(
+                "{target} is in another region than the one asked: correct `region` under [destination]"
+            ),
+            Self::Credentials => format!(
+                "the server refuses the AWS credentials for {target}: check the access key and its secret, and that they are of this server"
+            ),
+            Self::Expired => format!(
+                "the AWS credentials for {target} have expired: renew them (`aws sso login`, a new session token)"
+            ),
+            Self::ClockSkew => format!(
+                "the server refuses {operation} for {target} because this machine's clock is wrong: set the clock (NTP)"
+            ),
+            Self::Denied => format!(
+                "{operation} is not allowed for {target}: give these credentials the right s3:{} there",
+                right(operation)
+            ),
             Self::Precondition => format!("{target} changed between two requests"),
             Self::Busy => format!("the server could not do {operation} for {target}"),
             Self::Corrupted => format!("the bytes of {target} arrived damaged at the server"),
@@ -266,9 +306,7 @@ impl Error {
                 let message = metadata.message().unwrap_or_default().to_owned();
                 Self::Service(ServiceError { operation, target, status, code, message, request_id, meaning })
             }
-            SdkError::ConstructionFailure(_) => {
-                Self::BadRequest { operation, target, cause: chain(&error) }
-            }
+            SdkError::ConstructionFailure(_) => Self::BadRequest { operation, target, cause: chain(&error) },
             other => {
                 let cause = chain(&other);
                 if cause.contains("credentials") || cause.contains("identity") {
@@ -354,7 +392,8 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut next = Some(error);
     while let Some(error) = next {
         let fact = error.to_string();
-        let is_empty = matches!(fact.as_str(), "dispatch failure" | "other" | "service error" | "unhandled error");
+        let is_empty =
+            matches!(fact.as_str(), "dispatch failure" | "other" | "service error" | "unhandled error");
         if !is_empty && !facts.iter().any(|known| known.contains(&fact)) {
             facts.push(fact);
         }
@@ -382,14 +421,28 @@ mod tests {
     #[test]
     fn only_what_may_go_well_later_is_sent_again() {
         for (status, code) in [
-            (503, "SlowDown"), (500, "InternalError"), (429, ""), (504, ""), (400, "RequestTimeout"),
-            (200, "InternalError"), (409, "ConditionalRequestConflict"), (400, "BadDigest"), (400, "ExpiredToken"),
+            (503, "SlowDown"),
+            (500, "InternalError"),
+            (429, ""),
+            (504, ""),
+            (400, "RequestTimeout"),
+            (200, "InternalError"),
+            (409, "ConditionalRequestConflict"),
+            (400, "BadDigest"),
+            (400, "ExpiredToken"),
         ] {
             assert!(service(status, code).is_retryable(), "{status} {code}");
         }
         for (status, code) in [
-            (403, "AccessDenied"), (403, ""), (404, "NoSuchKey"), (404, "NoSuchBucket"), (400, "InvalidArgument"),
-            (403, "InvalidAccessKeyId"), (403, "SignatureDoesNotMatch"), (412, "PreconditionFailed"), (501, "NotImplemented"),
+            (403, "AccessDenied"),
+            (403, ""),
+            (404, "NoSuchKey"),
+            (404, "NoSuchBucket"),
+            (400, "InvalidArgument"),
+            (403, "InvalidAccessKeyId"),
+            (403, "SignatureDoesNotMatch"),
+            (412, "PreconditionFailed"),
+            (501, "NotImplemented"),
         ] {
             assert!(!service(status, code).is_retryable(), "{status} {code}");
         }
@@ -397,7 +450,13 @@ mod tests {
 
     #[test]
     fn what_concerns_every_file_ends_the_run() {
-        for code in ["NoSuchBucket", "InvalidAccessKeyId", "ExpiredToken", "PermanentRedirect", "RequestTimeTooSkewed"] {
+        for code in [
+            "NoSuchBucket",
+            "InvalidAccessKeyId",
+            "ExpiredToken",
+            "PermanentRedirect",
+            "RequestTimeTooSkewed",
+        ] {
             assert!(service(403, code).is_fatal(), "{code}");
         }
         for code in ["AccessDenied", "SlowDown", "NoSuchKey", "BadDigest"] {

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, StorageClass};
+use aws_sdk_s3::types::{
+    ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, StorageClass,
+};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::body::{Payload, STREAM_BYTES};
@@ -27,7 +29,12 @@ struct SentPart {
 
 impl FileTransfer {
     /// Sends a file in parts. `size` is corrected when the file turns out to have another.
-    pub(crate) async fn send_parts(&self, path: &Path, size: &mut u64, part_size: u64) -> Result<Read<Stored>, Error> {
+    pub(crate) async fn send_parts(
+        &self,
+        path: &Path,
+        size: &mut u64,
+        part_size: u64,
+    ) -> Result<Read<Stored>, Error> {
         let _slot = self.large_file_slot().await?;
         let file = self.blocking(path, Ok).await?;
         if file.stat.size != *size {
@@ -44,7 +51,14 @@ impl FileTransfer {
                     r#type: s3backup_model::manifest::ChecksumType::FullObject,
                 });
                 let (etag, version_id) = (info.etag, info.version_id);
-                return Ok(Read::Steady(Stored { stat: file.stat, crc64nvme, checksum, etag, version_id, sent: false }));
+                return Ok(Read::Steady(Stored {
+                    stat: file.stat,
+                    crc64nvme,
+                    checksum,
+                    etag,
+                    version_id,
+                    sent: false,
+                }));
             }
             Read::Steady(Decision::Put(condition)) => condition,
         };
@@ -189,7 +203,8 @@ impl FileTransfer {
                     ChecksumKind::Sha256 => request.checksum_sha256(sum),
                     ChecksumKind::None => request.content_md5(sum),
                 };
-                let reply = request.send().await.map_err(|error| bucket.error("UploadPart", &self.key, error))?;
+                let reply =
+                    request.send().await.map_err(|error| bucket.error("UploadPart", &self.key, error))?;
                 Ok(unquoted(reply.e_tag()))
             })
             .await
@@ -204,7 +219,9 @@ impl FileTransfer {
             self.note_attempt(attempt.number, 0);
             let (sse, kms) = sse_headers(settings.sse.as_ref());
             let (algorithm, r#type) = match self.kind() {
-                ChecksumKind::Crc64Nvme => (Some(ChecksumAlgorithm::Crc64Nvme), Some(ChecksumType::FullObject)),
+                ChecksumKind::Crc64Nvme => {
+                    (Some(ChecksumAlgorithm::Crc64Nvme), Some(ChecksumType::FullObject))
+                }
                 ChecksumKind::Crc32c => (Some(ChecksumAlgorithm::Crc32C), Some(ChecksumType::FullObject)),
                 ChecksumKind::Sha256 => (Some(ChecksumAlgorithm::Sha256), Some(ChecksumType::Composite)),
                 ChecksumKind::None => (None, None),
@@ -224,9 +241,10 @@ impl FileTransfer {
                 .send()
                 .await
                 .map_err(|error| bucket.error("CreateMultipartUpload", &self.key, error))?;
-            reply.upload_id().map(ToOwned::to_owned).ok_or_else(|| {
-                bucket.lost("CreateMultipartUpload", &self.key, &"the reply names no upload")
-            })
+            reply
+                .upload_id()
+                .map(ToOwned::to_owned)
+                .ok_or_else(|| bucket.lost("CreateMultipartUpload", &self.key, &"the reply names no upload"))
         });
         self.unless_cancelled(creating).await
     }
@@ -245,12 +263,14 @@ impl FileTransfer {
             .ok_or_else(|| Error::Defect("an upload without parts was to be completed".to_owned()))?;
         let mut ambiguous = false;
         loop {
-            let done = self.complete_repeatedly(upload_id, &completed, &whole, &condition, &mut ambiguous).await;
+            let done =
+                self.complete_repeatedly(upload_id, &completed, &whole, &condition, &mut ambiguous).await;
             let error = match done {
                 Ok(info) => return self.proved(file.stat, &whole, info, true).await,
                 Err(error) => error,
             };
-            if condition != Condition::Always && error.service().is_some_and(ServiceError::is_not_implemented) {
+            if condition != Condition::Always && error.service().is_some_and(ServiceError::is_not_implemented)
+            {
                 self.give_up_conditions().await;
                 condition = Condition::Always;
                 continue;
@@ -312,7 +332,8 @@ impl FileTransfer {
                         }
                         ChecksumKind::Sha256 | ChecksumKind::None => request,
                     };
-                    let reply = request.send().await.map_err(|error| bucket.error(operation, &self.key, error))?;
+                    let reply =
+                        request.send().await.map_err(|error| bucket.error(operation, &self.key, error))?;
                     Ok(ObjectInfo {
                         size: whole.len,
                         etag: unquoted(reply.e_tag()),
@@ -343,11 +364,18 @@ impl FileTransfer {
     async fn abort(&self, upload_id: &str) {
         let bucket = &self.shared.bucket;
         let operation = "AbortMultipartUpload";
-        let aborting = bucket.repeat(operation, &self.key, 0, |_, _, _| {}, |_| async {
-            let request = bucket.client.abort_multipart_upload().bucket(bucket.name()).key(self.key.as_str());
-            let reply = request.upload_id(upload_id).send().await;
-            reply.map(|_| ()).map_err(|error| bucket.error(operation, &self.key, error))
-        });
+        let aborting = bucket.repeat(
+            operation,
+            &self.key,
+            0,
+            |_, _, _| {},
+            |_| async {
+                let request =
+                    bucket.client.abort_multipart_upload().bucket(bucket.name()).key(self.key.as_str());
+                let reply = request.upload_id(upload_id).send().await;
+                reply.map(|_| ()).map_err(|error| bucket.error(operation, &self.key, error))
+            },
+        );
         let result = if self.cancel.is_cancelled() {
             let lost = || bucket.lost(operation, &self.key, &"the run is ending");
             tokio::time::timeout(ABORT_LIMIT, aborting).await.unwrap_or_else(|_| Err(lost()))

@@ -69,7 +69,9 @@ impl FileTransfer {
                 Ok(info) => return self.proved(stat, &whole, info, true).await,
                 Err(error) => error,
             };
-            if condition != Condition::Always && error.service().is_some_and(crate::ServiceError::is_not_implemented) {
+            if condition != Condition::Always
+                && error.service().is_some_and(crate::ServiceError::is_not_implemented)
+            {
                 self.give_up_conditions().await;
                 condition = Condition::Always;
             } else if error.is_precondition() {
@@ -103,7 +105,15 @@ impl FileTransfer {
                     self.note_attempt(attempt.number, payload.len());
                     let metadata = Some(metadata_of(stat, settings));
                     bucket
-                        .put_once(&self.key, payload.to_stream(), self.kind(), sums, settings, metadata, condition)
+                        .put_once(
+                            &self.key,
+                            payload.to_stream(),
+                            self.kind(),
+                            sums,
+                            settings,
+                            metadata,
+                            condition,
+                        )
                         .await
                 }
             })
@@ -134,9 +144,12 @@ impl FileTransfer {
         let settings = &self.shared.objects;
         match (info.metadata.get(OWNER), info.metadata.get(RUN)) {
             (Some(owner), Some(run)) if *owner == settings.owner && *run == settings.run => {
-                Err(self.conflict("another file of this very run has the same key (two sources share a prefix)"))
+                Err(self
+                    .conflict("another file of this very run has the same key (two sources share a prefix)"))
             }
-            (Some(owner), _) if *owner == settings.owner => Ok(Decision::Put(Condition::Replaces(info.etag.clone()))),
+            (Some(owner), _) if *owner == settings.owner => {
+                Ok(Decision::Put(Condition::Replaces(info.etag.clone())))
+            }
             (Some(owner), _) => Err(self.conflict(&format!("the job {owner} wrote it"))),
             (None, _) => Err(self.conflict("another program wrote it")),
         }

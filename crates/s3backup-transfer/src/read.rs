@@ -45,7 +45,11 @@ pub(crate) fn open(path: &Path, follow_symlinks: bool) -> Result<OpenFile, Error
         flags |= OFlags::NOFOLLOW;
     }
     let flags = i32::try_from(flags.bits()).unwrap_or_default();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|cause| of_io("open", path, cause))?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)
+        .map_err(|cause| of_io("open", path, cause))?;
     let metadata = file.metadata().map_err(|cause| of_io("read", path, cause))?;
     if !metadata.is_file() {
         return Err(Error::NotRegular { path: path.to_owned() });
@@ -66,7 +70,12 @@ impl OpenFile {
     }
 
     /// Reads a range into memory and hashes it. Torn only when the file has become too short for it.
-    pub(crate) fn read_part(&self, kind: ChecksumKind, offset: u64, len: u64) -> Result<Read<(Bytes, Sums)>, Error> {
+    pub(crate) fn read_part(
+        &self,
+        kind: ChecksumKind,
+        offset: u64,
+        len: u64,
+    ) -> Result<Read<(Bytes, Sums)>, Error> {
         let Some(bytes) = self.read_at(offset, len)? else { return Ok(Read::Torn) };
         let sums = Sums::of(kind, &bytes);
         Ok(Read::Steady((Bytes::from(bytes), sums)))
@@ -107,7 +116,8 @@ impl OpenFile {
     }
 
     fn read_at(&self, offset: u64, len: u64) -> Result<Option<Vec<u8>>, Error> {
-        let len = usize::try_from(len).map_err(|_| Error::TooLarge { path: self.path.to_path_buf(), size: len })?;
+        let len =
+            usize::try_from(len).map_err(|_| Error::TooLarge { path: self.path.to_path_buf(), size: len })?;
         let mut bytes = vec![0; len];
         match self.file.read_exact_at(&mut bytes, offset) {
             Ok(()) => Ok(Some(bytes)),
@@ -134,7 +144,9 @@ fn of_io(action: &'static str, path: &Path, cause: io::Error) -> Error {
     match cause.kind() {
         io::ErrorKind::NotFound => Error::Vanished { path: path.to_owned() },
         // What `O_NOFOLLOW` gives for a symbolic link that took the file's place.
-        _ if cause.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => Error::NotRegular { path: path.to_owned() },
+        _ if cause.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            Error::NotRegular { path: path.to_owned() }
+        }
         _ => Error::File { action, path: path.to_owned(), cause },
     }
 }
@@ -150,11 +162,18 @@ mod tests {
         let path = folder.path().join("f");
         std::fs::write(&path, b"before").unwrap();
         let file = open(&path, false).unwrap();
-        assert!(matches!(file.read_whole(ChecksumKind::Crc64Nvme), Ok(Read::Steady((bytes, _))) if bytes == "before"));
+        assert!(
+            matches!(file.read_whole(ChecksumKind::Crc64Nvme), Ok(Read::Steady((bytes, _))) if bytes == "before")
+        );
 
         // Same length, so only the times tell.
         std::fs::write(&path, b"behind").unwrap();
-        File::options().write(true).open(&path).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(std::time::SystemTime::UNIX_EPOCH)
+            .unwrap();
         assert!(matches!(file.read_whole(ChecksumKind::Crc64Nvme), Ok(Read::Torn)));
     }
 
