@@ -93,7 +93,7 @@ pub(crate) fn status(status: u16, code: &str) -> (u16, String) {
 }
 
 pub(crate) fn md5_hex(data: &[u8]) -> String {
-    Md5::digest(data).iter().map(|byte| format!("{byte:02x}")).collect()
+    crate::raw::hex(&Md5::digest(data))
 }
 
 /// Bytes that differ from place to place.

@@ -2,6 +2,7 @@
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::builders::CompletedPartBuilder;
 use aws_sdk_s3::types::{
     ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart, ObjectAttributes,
     ServerSideEncryption, StorageClass,
@@ -151,7 +152,7 @@ async fn composite_checksums() {
     };
     let without = done.iter().map(|part| part.clone().set_checksum_sha256(None).build()).collect();
     assert_eq!(refused(complete(without).send()).await, status(400, "InvalidRequest"));
-    let reply = complete(done.into_iter().map(|part| part.build()).collect()).send().await.unwrap();
+    let reply = complete(done.into_iter().map(CompletedPartBuilder::build).collect()).send().await.unwrap();
     assert_eq!(reply.checksum_type, Some(ChecksumType::Composite));
     assert!(reply.checksum_sha256.unwrap().ends_with("=-2"));
 }

@@ -34,7 +34,8 @@ pub(crate) fn signed(server: &LocalS3, request: &Raw<'_>) -> Vec<u8> {
     headers.sort_unstable();
     let names: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();
     let names = names.join(";");
-    let lines: String = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+    let lines: Vec<String> = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+    let lines = lines.concat();
     let canonical = format!("{}\n{}\n\n{lines}\n{names}\n{}", request.method, request.path, request.payload);
     let scope = format!("{}/{}/s3/aws4_request", &time[..8], server.region());
     let to_sign = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{}", hex(&Sha256::digest(canonical)));
@@ -42,7 +43,8 @@ pub(crate) fn signed(server: &LocalS3, request: &Raw<'_>) -> Vec<u8> {
     for part in scope.split('/').chain([to_sign.as_str()]) {
         key = hmac(&key, part.as_bytes());
     }
-    let head: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let head: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let head = head.concat();
     let authorization = format!(
         "authorization: AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={}\r\n",
         server.access_key(),
@@ -77,5 +79,5 @@ fn hmac(key: &[u8], data: &[u8]) -> Vec<u8> {
 }
 
 pub(crate) fn hex(data: &[u8]) -> String {
-    data.iter().map(|byte| format!("{byte:02x}")).collect()
+    data.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
