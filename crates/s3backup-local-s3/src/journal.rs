@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,8 @@ pub(crate) struct Journal {
     file: File,
     length_bytes: u64,
     records: usize,
+    /// Whether the file ends in the middle of a line.
+    torn: bool,
 }
 
 impl Journal {
@@ -45,7 +47,7 @@ impl Journal {
     pub(crate) fn open(path: PathBuf, mut apply: impl FnMut(Record)) -> Result<Self, Error> {
         let file =
             OpenOptions::new().read(true).append(true).create(true).open(&path).map_err(Error::io(&path))?;
-        let mut journal = Self { path, file, length_bytes: 0, records: 0 };
+        let mut journal = Self { path, file, length_bytes: 0, records: 0, torn: false };
         journal.read(&mut apply)?;
         Ok(journal)
     }
@@ -53,7 +55,6 @@ impl Journal {
     fn read(&mut self, apply: &mut impl FnMut(Record)) -> Result<(), Error> {
         let mut reader = BufReader::new(&self.file);
         let mut line = Vec::new();
-        let mut torn = false;
         loop {
             line.clear();
             let length = reader.read_until(b'\n', &mut line).map_err(Error::io(&self.path))?;
@@ -62,7 +63,7 @@ impl Journal {
             }
             self.length_bytes += length as u64;
             self.records += 1;
-            torn = !line.ends_with(b"\n");
+            self.torn = !line.ends_with(b"\n");
             match serde_json::from_slice(&line) {
                 Ok(Record::Format { format }) if format != FORMAT => {
                     let path = self.path.clone();
@@ -72,13 +73,10 @@ impl Journal {
                 Ok(record) => apply(record),
             }
         }
-        let start = match (self.records, torn) {
-            (0, _) => encode(&Record::Format { format: FORMAT }).map_err(Error::io(&self.path))?,
-            // So that the next record does not become a part of the torn line.
-            (_, true) => b"\n".to_vec(),
-            (_, false) => return Ok(()),
-        };
-        self.write(&start).map_err(Error::io(&self.path))
+        if self.records == 0 {
+            self.append(&Record::Format { format: FORMAT }).map_err(Error::io(&self.path))?;
+        }
+        Ok(())
     }
 
     /// How many records the file has, those that are out of date included.
@@ -88,42 +86,48 @@ impl Journal {
 
     /// Adds a record; once this returns the change is made.
     pub(crate) fn append(&mut self, record: &Record) -> io::Result<()> {
-        self.write(&encode(record)?)
-    }
-
-    fn write(&mut self, line: &[u8]) -> io::Result<()> {
-        if let Err(error) = self.file.write_all(line) {
+        let mut line = encode(record)?;
+        if self.torn {
+            // So that this record does not become a part of the torn one.
+            line.insert(0, b'\n');
+        }
+        if let Err(error) = self.file.write_all(&line) {
             // Half a line (a full disk) must not swallow the one that comes after it.
-            self.file.set_len(self.length_bytes)?;
+            self.torn = self.file.set_len(self.length_bytes).is_err() || self.torn;
             return Err(error);
         }
+        self.torn = false;
         self.length_bytes += line.len() as u64;
         self.records += 1;
         Ok(())
     }
 
-    /// Replaces the file by one that has only `records`.
+    /// Replaces the file by one that has only `records`. If that fails, the old one stays in use.
     pub(crate) fn rewrite(&mut self, records: impl Iterator<Item = Record>) -> io::Result<()> {
         let path = self.path.with_extension("new");
-        let (length_bytes, count) = write_new(&path, records)?;
-        fs::rename(&path, &self.path)?;
-        self.file = OpenOptions::new().append(true).open(&self.path)?;
-        (self.length_bytes, self.records) = (length_bytes, count);
+        let new = Self::write_new(path, records)?;
+        fs::rename(&new.path, &self.path)?;
+        let path = std::mem::take(&mut self.path);
+        *self = Self { path, ..new };
         Ok(())
     }
-}
 
-fn write_new(path: &Path, records: impl Iterator<Item = Record>) -> io::Result<(u64, usize)> {
-    let mut file = BufWriter::new(File::create(path)?);
-    let (mut length_bytes, mut count) = (0, 0);
-    for record in std::iter::once(Record::Format { format: FORMAT }).chain(records) {
-        let line = encode(&record)?;
-        file.write_all(&line)?;
-        length_bytes += line.len() as u64;
-        count += 1;
+    fn write_new(path: PathBuf, records: impl Iterator<Item = Record>) -> io::Result<Self> {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = BufWriter::new(OpenOptions::new().append(true).create_new(true).open(&path)?);
+        let (mut length_bytes, mut count) = (0, 0);
+        for record in std::iter::once(Record::Format { format: FORMAT }).chain(records) {
+            let line = encode(&record)?;
+            file.write_all(&line)?;
+            length_bytes += line.len() as u64;
+            count += 1;
+        }
+        let file = file.into_inner()?;
+        Ok(Self { path, file, length_bytes, records: count, torn: false })
     }
-    file.flush()?;
-    Ok((length_bytes, count))
 }
 
 fn encode(record: &Record) -> io::Result<Vec<u8>> {
@@ -134,6 +138,8 @@ fn encode(record: &Record) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn names(path: &Path) -> Vec<String> {
