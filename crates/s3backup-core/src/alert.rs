@@ -1,7 +1,7 @@
 //! What a run means to a person.
 
 use bytesize::ByteSize;
-use s3backup_model::{Alert, AlertKind, Outcome, RunReport};
+use s3backup_model::{Alert, AlertKind, Outcome, RunReport, StepState};
 
 /// The most failures that an alert names; the report has the others.
 const FAILURES: usize = 10;
@@ -26,6 +26,13 @@ pub fn of_run(report: &RunReport, log: Option<&str>) -> Alert {
         ("Destination".to_owned(), report.destination.clone()),
         ("Trigger".to_owned(), trigger_of(report)),
     ];
+    for step in report.steps.iter().filter(|step| step.state != StepState::Ok) {
+        let why = step.message.as_deref().unwrap_or(match step.state {
+            StepState::NotRun => "it was not run",
+            _ => "it was interrupted",
+        });
+        facts.push((format!("Step {}", step.name), why.to_owned()));
+    }
     if let Some(log) = log {
         facts.push(("Log".to_owned(), log.to_owned()));
     }
@@ -35,6 +42,10 @@ pub fn of_run(report: &RunReport, log: Option<&str>) -> Alert {
             let moved = count(report.uploaded.files, report.uploaded.bytes);
             (format!("Backup {place}: {moved} uploaded, all is in the bucket"), String::new())
         }
+        Outcome::Partial if report.failed_total == 0 => (
+            format!("Backup {place}: a step did not succeed"),
+            "All files that were there were backed up, but what the step makes may be missing or old. The next run tries again.".to_owned(),
+        ),
         Outcome::Partial => (
             format!("Backup {place}: {} not backed up", files_of(report.failed_total)),
             "The run ended, and what is named below is not in the bucket as it is on disk. The next run tries again.".to_owned(),

@@ -26,8 +26,8 @@ pub enum Error {
     /// The Slack settings cannot work.
     #[error("[slack]")]
     Slack(#[source] s3backup_slack::Error),
-    /// The run could not do its work; the report says why. It was alerted and, where the bucket could be reached,
-    /// stored.
+    /// The run could not do its work; [`RunReport::fatal`] says why. It was alerted and, where the bucket could be
+    /// reached, stored.
     #[error("the backup failed: {}", .0.fatal.as_ref().map_or("no reason is known", |fatal| &fatal.message))]
     Failed(Box<RunReport>),
     /// A task of this program ended abnormally.
@@ -39,4 +39,15 @@ impl Error {
     pub(crate) fn invalid(what: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Invalid { what: what.into(), why: why.into() }
     }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn line_of(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        line = format!("{line}: {cause}");
+        next = cause.source();
+    }
+    line
 }

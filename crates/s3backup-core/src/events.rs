@@ -29,8 +29,28 @@ impl Emitter {
         let _ = self.sender.send(event).await;
     }
 
+    /// Room for one event, so that it can be made only when it is sure to be handed out: nothing is lost when the future
+    /// is dropped. `None` when nobody watches any more.
+    pub(crate) async fn slot(&self) -> Option<Slot<'_>> {
+        let permit = self.sender.reserve().await.ok()?;
+        Some(Slot { permit, logger: &self.logger })
+    }
+
     pub(crate) async fn warn(&self, message: String) {
         self.emit(Event::Warning { message }).await;
+    }
+}
+
+/// Room for one event.
+pub(crate) struct Slot<'a> {
+    permit: mpsc::Permit<'a, Event>,
+    logger: &'a Logger,
+}
+
+impl Slot<'_> {
+    pub(crate) fn hand_out(self, event: Event) {
+        log(self.logger, &event);
+        self.permit.send(event);
     }
 }
 

@@ -13,6 +13,11 @@ const RUNS: usize = 31;
 /// Largest report that is read. One with 1,000 failures has a few hundred KiB.
 const MAX_REPORT_BYTES: u64 = 8 << 20;
 
+/// What is said of a source that has lost its files. Later runs look for it, so the words before the colon stay.
+pub(crate) fn emptied(path: &str) -> String {
+    format!("{path} had files in an earlier run and has none now")
+}
+
 /// The sources in which one of the last runs saw files. Costs a listing and up to 31 reads, so it is asked only when a
 /// source is empty.
 pub(crate) async fn sources_that_had_files(
@@ -39,8 +44,16 @@ pub(crate) async fn sources_that_had_files(
         let Some(bytes) = bucket.read(&key, MAX_REPORT_BYTES).await? else { continue };
         // What cannot be read is of a newer version or not ours; the others still tell.
         if let Ok(report) = serde_json::from_slice::<RunReport>(&bytes) {
+            let alarm = report.fatal.map(|fatal| fatal.message).unwrap_or_default();
+            // A run that raised the alarm saw nothing itself, but knew: without it the alarm would fall silent once
+            // the last run that saw files is too old to be looked at.
+            let knew = |path: &str| alarm.contains(&emptied(path));
             had_files.extend(
-                report.sources.into_iter().filter(|source| source.seen > 0).map(|source| source.path),
+                report
+                    .sources
+                    .into_iter()
+                    .filter(|source| source.seen > 0 || knew(&source.path))
+                    .map(|source| source.path),
             );
         }
     }

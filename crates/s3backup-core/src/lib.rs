@@ -48,11 +48,13 @@
 mod backup;
 mod error;
 mod events;
+mod flow;
 mod history;
 pub mod options;
 mod plan;
 mod planning;
 mod record;
+mod report;
 mod run;
 mod segment;
 mod steps;

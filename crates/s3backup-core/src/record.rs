@@ -1,29 +1,38 @@
 //! The one writer of what happened in a run: counts, failures, and the manifest.
 
+use std::collections::VecDeque;
 use std::os::unix::ffi::OsStrExt;
 
 use s3backup_model::manifest::{Line, Op};
 use s3backup_model::{
-    Event, Failure, FailureKind, Fatal, ManifestRef, Outcome, RunReport, SkipReason, Skipped, SourceReport,
-    StepReport, StepState, Tally, Uploaded, key,
+    Event, Failure, FailureKind, Fatal, ManifestRef, Outcome, RunReport, Skipped, SourceReport, StepReport,
+    StepState, Tally, Uploaded, key,
 };
 use s3backup_transfer::{
     Bucket, ChecksumKind, Done, Error as TransferError, Sse, Stored, Upload, crc64nvme_base64,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::RunId;
 use crate::events::Emitter;
 use crate::plan::Naming;
+use crate::planning::{PlanBatch, Planned};
 use crate::segment::{Finished, Segment};
 
 /// After this many files in a row that could not be sent for a reason that lies with the network or the server, the
-/// rest would only take hours to fail the same way.
+/// rest would only take hours to fail the same way. A file that is in the bucket ends the row; one that cannot be read
+/// says nothing about the server and counts for neither.
 const FAILURES_IN_A_ROW: u32 = 50;
+
+/// The most warnings that a report holds; a server that is odd about every file must not make it grow without end.
+const MAX_WARNINGS: usize = 100;
 
 /// What is known of a run so far.
 pub(crate) struct Record {
     run_id: RunId,
-    pub(crate) sources: Vec<SourceReport>,
+    sources: Vec<SourceReport>,
+    /// Which sources were walked to their end.
+    walked: Vec<bool>,
     pub(crate) steps: Vec<StepReport>,
     found: Tally,
     uploaded: Uploaded,
@@ -33,19 +42,30 @@ pub(crate) struct Record {
     failed_total: u64,
     retries: u64,
     warnings: Vec<String>,
+    warnings_left_out: u64,
     fatal: Option<Fatal>,
+    is_hopeless: bool,
     manifests: Vec<ManifestRef>,
     segment: Option<Segment>,
     segments: u64,
+    /// Complete and not yet stored.
+    unstored: VecDeque<Finished>,
     failures_in_a_row: u32,
+    cancel: CancellationToken,
 }
 
 impl Record {
-    pub(crate) fn new(run_id: RunId, sources: impl IntoIterator<Item = String>) -> Self {
-        let source = |path| SourceReport { path, seen: 0, found: Tally::default() };
+    pub(crate) fn new(
+        run_id: RunId,
+        sources: impl IntoIterator<Item = String>,
+        cancel: CancellationToken,
+    ) -> Self {
+        let sources: Vec<SourceReport> =
+            sources.into_iter().map(|path| SourceReport { path, seen: 0, found: Tally::default() }).collect();
         Self {
             run_id,
-            sources: sources.into_iter().map(source).collect(),
+            walked: vec![false; sources.len()],
+            sources,
             steps: Vec::new(),
             found: Tally::default(),
             uploaded: Uploaded::default(),
@@ -55,11 +75,15 @@ impl Record {
             failed_total: 0,
             retries: 0,
             warnings: Vec::new(),
+            warnings_left_out: 0,
             fatal: None,
+            is_hopeless: false,
             manifests: Vec::new(),
             segment: None,
             segments: 0,
+            unstored: VecDeque::new(),
             failures_in_a_row: 0,
+            cancel,
         }
     }
 
@@ -67,59 +91,79 @@ impl Record {
         self.found
     }
 
-    pub(crate) fn skipped(&self) -> &Skipped {
-        &self.skipped
+    /// The run as a whole fails. The first reason stays, because the others mostly follow from it; only what is said of
+    /// sources is added up. After an interruption it is a warning: what then goes wrong is not why the run ended.
+    pub(crate) async fn fail(&mut self, events: &Emitter, fatal: Fatal) {
+        if self.cancel.is_cancelled() {
+            return self.warn(events, format!("after the interruption: {}", fatal.message)).await;
+        }
+        self.is_hopeless |= !is_about_a_source(fatal.kind);
+        match &mut self.fatal {
+            None => self.fatal = Some(fatal),
+            Some(first) if is_about_a_source(first.kind) => {
+                first.message = format!("{}; {}", first.message, fatal.message);
+            }
+            Some(_) => {}
+        }
     }
 
-    /// The run as a whole fails. The first reason stays: the others mostly follow from it.
-    pub(crate) fn fail(&mut self, fatal: Fatal) {
-        self.fatal.get_or_insert(fatal);
-    }
-
-    pub(crate) fn is_fatal(&self) -> bool {
-        self.fatal.is_some()
-    }
-
-    /// Whether there is no use in sending more. A missing source fails the run, but the other sources are still sent.
-    pub(crate) fn is_fatal_for_transfer(&self) -> bool {
-        self.fatal.as_ref().is_some_and(|fatal| fatal.kind != FailureKind::SourceMissing)
+    /// Whether there is no use in doing more. A source without its files fails the run, but the others are still sent.
+    pub(crate) fn is_hopeless(&self) -> bool {
+        self.is_hopeless
     }
 
     pub(crate) async fn miss_source(&mut self, events: &Emitter, message: String) {
-        events.emit(Event::Warning { message: message.clone() }).await;
-        match &mut self.fatal {
-            Some(fatal) if fatal.kind == FailureKind::SourceMissing => {
-                fatal.message = format!("{}; {message}", fatal.message);
-            }
-            _ => self.fail(Fatal { kind: FailureKind::SourceMissing, message }),
-        }
+        events.warn(message.clone()).await;
+        self.fail(events, Fatal { kind: FailureKind::SourceMissing, message }).await;
+    }
+
+    /// Sources that were walked to their end without a file.
+    pub(crate) fn empty_sources(&self) -> Vec<String> {
+        let walked = self.sources.iter().zip(&self.walked).filter(|(_, walked)| **walked);
+        walked.filter(|(source, _)| source.seen == 0).map(|(source, _)| source.path.clone()).collect()
+    }
+
+    /// Sources that have files of which none is selected, each with how many it has.
+    pub(crate) fn idle_sources(&self) -> Vec<(String, u64)> {
+        let idle = self.sources.iter().filter(|source| source.seen > 0 && source.found == Tally::default());
+        idle.map(|source| (source.path.clone(), source.seen)).collect()
     }
 
     /// Remembers a warning, each text once.
     pub(crate) async fn warn(&mut self, events: &Emitter, message: String) {
-        if !self.warnings.contains(&message) {
+        if self.warnings.contains(&message) {
+            return;
+        }
+        if self.warnings.len() < MAX_WARNINGS {
             self.warnings.push(message.clone());
-            events.warn(message).await;
+        } else {
+            self.warnings_left_out += 1;
         }
+        events.warn(message).await;
     }
 
-    pub(crate) fn saw(&mut self, source: usize, seen: u64, skipped: &Skipped) {
-        if let Some(source) = self.sources.get_mut(source) {
-            source.seen += seen;
+    /// Takes in the counts of some lines of the plan. Every selected file counts as found, also one that cannot be
+    /// backed up.
+    pub(crate) fn saw(&mut self, batch: &PlanBatch) {
+        let mut found = batch.refused;
+        for line in &batch.lines {
+            if let Planned::Upload { entry, .. } = line {
+                found.add(entry.stat.size);
+            }
         }
-        self.skipped.merge(skipped);
-    }
-
-    /// A selected file.
-    pub(crate) fn select(&mut self, source: usize, bytes: u64) {
-        self.found.add(bytes);
-        if let Some(source) = self.sources.get_mut(source) {
-            source.found.add(bytes);
+        let more = |tally: &mut Tally| {
+            tally.files += found.files;
+            tally.bytes += found.bytes;
+        };
+        more(&mut self.found);
+        if let Some(source) = self.sources.get_mut(batch.source) {
+            source.seen += batch.seen;
+            more(&mut source.found);
         }
-    }
-
-    pub(crate) async fn skip(&mut self, events: &Emitter, path: String, reason: SkipReason) {
-        events.emit(Event::Skipped { path, reason }).await;
+        if let Some(walked) = self.walked.get_mut(batch.source) {
+            *walked |= batch.is_whole;
+        }
+        self.skipped.merge(&batch.skipped);
     }
 
     pub(crate) async fn failure(&mut self, events: &Emitter, failure: Failure) {
@@ -130,27 +174,18 @@ impl Record {
         events.emit(Event::Failed { failure }).await;
     }
 
-    /// Takes in how one upload ended. Gives a manifest segment that is to be stored when one is full.
-    pub(crate) async fn done(&mut self, events: &Emitter, done: Done) -> Option<Finished> {
+    /// Takes in how one upload ended. A manifest segment may be complete then: see [`Self::store_segments`].
+    pub(crate) async fn done(&mut self, events: &Emitter, done: Done) {
         self.retries += done.retries;
         self.uploaded.wire_bytes += done.wire_bytes;
         let path = key::escape(done.upload.entry.path().as_os_str().as_bytes());
         match done.result {
             Ok(stored) => self.stored(events, path, &done.upload, stored).await,
-            Err(error) => {
-                self.not_stored(events, path, &error, done.attempts).await;
-                None
-            }
+            Err(error) => self.not_stored(events, path, &error, done.attempts).await,
         }
     }
 
-    async fn stored(
-        &mut self,
-        events: &Emitter,
-        path: String,
-        upload: &Upload,
-        stored: Stored,
-    ) -> Option<Finished> {
+    async fn stored(&mut self, events: &Emitter, path: String, upload: &Upload, stored: Stored) {
         self.failures_in_a_row = 0;
         let (key, bytes) = (upload.key.clone(), stored.stat.size);
         if stored.sent {
@@ -175,20 +210,20 @@ impl Record {
             version_id: stored.version_id,
             encoding: "none".to_owned(),
         };
-        match self.push(&line) {
-            Ok(full) => full,
-            Err(error) => {
-                let message = format!("the manifest cannot be made: {error}");
-                self.fail(Fatal { kind: FailureKind::Record, message });
-                None
-            }
+        if let Err(error) = self.push(&line) {
+            self.manifest_broke(events, &error).await;
         }
+    }
+
+    async fn manifest_broke(&mut self, events: &Emitter, error: &std::io::Error) {
+        let message = format!("the manifest cannot be made: {error}");
+        self.fail(events, Fatal { kind: FailureKind::Record, message }).await;
     }
 
     async fn not_stored(&mut self, events: &Emitter, path: String, error: &TransferError, attempts: u32) {
         let (kind, message) = (error.kind(), error.to_line());
         if error.is_fatal() {
-            self.fail(Fatal { kind, message: message.clone() });
+            self.fail(events, Fatal { kind, message: message.clone() }).await;
         }
         if matches!(kind, FailureKind::Network | FailureKind::Server | FailureKind::Denied) {
             self.failures_in_a_row += 1;
@@ -196,13 +231,13 @@ impl Record {
                 let message = format!(
                     "{FAILURES_IN_A_ROW} files in a row could not be sent, the last because {message}"
                 );
-                self.fail(Fatal { kind, message });
+                self.fail(events, Fatal { kind, message }).await;
             }
         }
         self.failure(events, Failure { path, kind, message, attempts }).await;
     }
 
-    fn push(&mut self, line: &Line) -> std::io::Result<Option<Finished>> {
+    fn push(&mut self, line: &Line) -> std::io::Result<()> {
         let mut segment = match self.segment.take() {
             Some(segment) => segment,
             None => Segment::start(&self.run_id, self.segments)?,
@@ -210,34 +245,41 @@ impl Record {
         segment.push(line)?;
         if segment.is_full() {
             self.segments = segment.number() + 1;
-            return segment.finish().map(Some);
+            self.unstored.push_back(segment.finish()?);
+        } else {
+            self.segment = Some(segment);
         }
-        self.segment = Some(segment);
-        Ok(None)
+        Ok(())
     }
 
-    /// The last segment, if anything is in it.
-    pub(crate) fn last_segment(&mut self) -> std::io::Result<Option<Finished>> {
-        match self.segment.take() {
-            Some(segment) if !segment.is_empty() => segment.finish().map(Some),
-            _ => Ok(None),
+    /// Completes the segment that is being written: no more lines come.
+    pub(crate) async fn close_segment(&mut self, events: &Emitter) {
+        match self.segment.take().map(Segment::finish) {
+            Some(Ok(segment)) => self.unstored.push_back(segment),
+            Some(Err(error)) => self.manifest_broke(events, &error).await,
+            None => {}
         }
     }
 
-    /// Stores a segment and remembers it for the report. A segment that is not stored fails the run: what it lists is in
-    /// the bucket, but a restore would not find it.
-    pub(crate) async fn store_segment(&mut self, shelf: &Shelf<'_>, segment: Finished) {
-        let name = format!("manifests/{}/{}.jsonl.zst", self.run_id, segment.number);
-        let crc64nvme = crc64nvme_base64(&segment.bytes);
-        let stored = shelf.store(&name, segment.bytes).await;
-        match stored {
-            Ok(key) => self.manifests.push(ManifestRef { key, lines: segment.lines, crc64nvme }),
-            Err(message) => {
-                let message = format!(
-                    "the manifest could not be stored, so {} files that are in the bucket are not listed there: {message}",
-                    segment.lines
-                );
-                self.fail(Fatal { kind: FailureKind::Record, message });
+    /// Stores the segments that are complete and remembers them for the report. A segment that is not stored fails the
+    /// run: what it lists is in the bucket, but a restore would not find it.
+    ///
+    /// When the future is dropped, the segment that was on its way is stored by the next call.
+    pub(crate) async fn store_segments(&mut self, events: &Emitter, shelf: &Shelf<'_>) {
+        while let Some(segment) = self.unstored.front() {
+            let name = format!("manifests/{}/{}.jsonl.zst", self.run_id, segment.number);
+            let crc64nvme = crc64nvme_base64(&segment.bytes);
+            let lines = segment.lines;
+            let stored = shelf.store(&name, segment.bytes.clone()).await;
+            self.unstored.pop_front();
+            match stored {
+                Ok(key) => self.manifests.push(ManifestRef { key, lines, crc64nvme }),
+                Err(message) => {
+                    let message = format!(
+                        "the manifest could not be stored, so {lines} files that are in the bucket are not listed there: {message}"
+                    );
+                    self.fail(events, Fatal { kind: FailureKind::Record, message }).await;
+                }
             }
         }
     }
@@ -257,6 +299,14 @@ impl Record {
         }
     }
 
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.warnings.clone();
+        if self.warnings_left_out > 0 {
+            warnings.push(format!("and {} more warnings, which are in the log", self.warnings_left_out));
+        }
+        warnings
+    }
+
     /// Puts what is known into a report.
     pub(crate) fn fill(&self, report: &mut RunReport, interrupted: bool) {
         report.outcome = self.outcome(interrupted);
@@ -269,10 +319,15 @@ impl Record {
         report.failed.clone_from(&self.failed);
         report.failed_total = self.failed_total;
         report.retries = self.retries;
-        report.warnings.clone_from(&self.warnings);
+        report.warnings = self.warnings();
         report.fatal.clone_from(&self.fatal);
         report.manifests.clone_from(&self.manifests);
     }
+}
+
+/// Of these the other sources know nothing.
+fn is_about_a_source(kind: FailureKind) -> bool {
+    matches!(kind, FailureKind::SourceMissing | FailureKind::SourceEmpty)
 }
 
 /// Where control data goes.
@@ -297,17 +352,28 @@ mod tests {
     use super::*;
     use chrono::DateTime;
 
-    fn record() -> Record {
-        Record::new(RunId::new(DateTime::UNIX_EPOCH, 0), ["/data".to_owned()])
+    fn record(cancel: &CancellationToken) -> Record {
+        Record::new(RunId::new(DateTime::UNIX_EPOCH, 0), ["/data".to_owned()], cancel.clone())
+    }
+
+    /// Room for more events than any of these tests makes.
+    fn emitter() -> (Emitter, tokio::sync::mpsc::Receiver<Event>) {
+        let (sender, events) = tokio::sync::mpsc::channel(1000);
+        (Emitter::new(sender, crate::run::silent()), events)
+    }
+
+    fn fatal(kind: FailureKind, message: &str) -> Fatal {
+        Fatal { kind, message: message.to_owned() }
     }
 
     fn step(state: StepState) -> StepReport {
         StepReport { name: "s".to_owned(), state, duration_s: 0.0, message: None }
     }
 
-    #[test]
-    fn the_outcome_is_the_worst_of_what_happened() {
-        let mut record = record();
+    #[tokio::test]
+    async fn the_outcome_is_the_worst_of_what_happened() {
+        let (events, _watcher) = emitter();
+        let mut record = record(&CancellationToken::new());
         assert_eq!(record.outcome(false), Outcome::Success);
         record.steps.push(step(StepState::Ok));
         assert_eq!(record.outcome(false), Outcome::Success);
@@ -317,9 +383,49 @@ mod tests {
         record.failed_total = 1;
         assert_eq!(record.outcome(false), Outcome::Partial);
         assert_eq!(record.outcome(true), Outcome::Interrupted);
-        record.fail(Fatal { kind: FailureKind::Bucket, message: "first".to_owned() });
-        record.fail(Fatal { kind: FailureKind::Network, message: "second".to_owned() });
+        record.fail(&events, fatal(FailureKind::Bucket, "first")).await;
+        record.fail(&events, fatal(FailureKind::Network, "second")).await;
         assert_eq!(record.outcome(true), Outcome::Failed);
         assert_eq!(record.fatal.map(|fatal| fatal.message).as_deref(), Some("first"));
+    }
+
+    #[tokio::test]
+    async fn a_missing_source_does_not_hide_that_there_is_no_hope() {
+        let (events, _watcher) = emitter();
+        let mut record = record(&CancellationToken::new());
+        record.miss_source(&events, "no disk".to_owned()).await;
+        assert!(!record.is_hopeless());
+        record.fail(&events, fatal(FailureKind::Bucket, "no bucket")).await;
+        assert!(record.is_hopeless());
+        assert_eq!(record.fatal, Some(fatal(FailureKind::SourceMissing, "no disk; no bucket")));
+    }
+
+    #[tokio::test]
+    async fn what_goes_wrong_after_an_interruption_is_a_warning() {
+        let (events, _watcher) = emitter();
+        let cancel = CancellationToken::new();
+        let mut record = record(&cancel);
+        cancel.cancel();
+        record.fail(&events, fatal(FailureKind::Record, "no answer")).await;
+        assert_eq!(record.outcome(true), Outcome::Interrupted);
+        assert_eq!(record.warnings, ["after the interruption: no answer"]);
+    }
+
+    #[tokio::test]
+    async fn warnings_are_kept_once_and_are_bounded() {
+        let (events, mut watcher) = emitter();
+        let mut record = record(&CancellationToken::new());
+        for number in 0..MAX_WARNINGS + 7 {
+            record.warn(&events, format!("warning {number}")).await;
+            record.warn(&events, "warning 0".to_owned()).await;
+        }
+        let kept = record.warnings();
+        assert_eq!(kept.len(), MAX_WARNINGS + 1);
+        assert_eq!(kept[MAX_WARNINGS], "and 7 more warnings, which are in the log");
+        let mut told = 0;
+        while watcher.try_recv().is_ok() {
+            told += 1;
+        }
+        assert_eq!(told, MAX_WARNINGS + 7, "every one is told as it comes");
     }
 }

@@ -48,10 +48,6 @@ impl Segment {
         self.number
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.lines == 0
-    }
-
     pub(crate) fn is_full(&self) -> bool {
         self.lines >= MAX_SEGMENT_LINES || self.encoder.get_ref().len() >= MAX_SEGMENT_BYTES
     }

@@ -3,6 +3,7 @@
 //! Each runs in a process group of its own, so that what it started can be ended with it, and without the secrets of
 //! this process.
 
+use std::ffi::OsString;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,11 +19,15 @@ use crate::options::{OnFailure, Step};
 /// Longest line that is handed on; the rest of a longer one is left out.
 const MAX_LINE_BYTES: usize = 8 << 10;
 
-/// How long a step that was told to end may take before it is killed.
+/// How long a step whose time is up may take to end before it is killed.
 const TERMINATION_GRACE: Duration = Duration::from_secs(1);
 
 /// How long output is waited for after a step has ended: something that it left running may hold the pipe open.
 const OUTPUT_GRACE: Duration = Duration::from_millis(500);
+
+/// The most lines that are taken after a step has ended, if what it left running writes without a pause. More than a
+/// pipe holds, so that none of the step's own is lost.
+const MAX_LATE_LINES: usize = 100_000;
 
 /// What steps are told, and what is kept from them.
 pub(crate) struct Surroundings {
@@ -30,6 +35,8 @@ pub(crate) struct Surroundings {
     pub(crate) given: Vec<(&'static str, String)>,
     /// Values that no step may find in its environment.
     pub(crate) secrets: Vec<String>,
+    /// How long a step may take to end when the run is interrupted.
+    pub(crate) grace: Duration,
 }
 
 /// Runs the steps in order and says what became of each; with an error when the run must not go on.
@@ -77,7 +84,8 @@ async fn run_step(
     };
     let (mut stdout, mut stderr) =
         (Lines::new(group.child.stdout.take()), Lines::new(group.child.stderr.take()));
-    let mut reading = Output { stdout: &mut stdout, stderr: &mut stderr, name: &step.name, events };
+    let mut reading =
+        Output { stdout: &mut stdout, stderr: &mut stderr, name: &step.name, events, read: None };
 
     let timeout = tokio::time::sleep(step.timeout);
     tokio::pin!(timeout);
@@ -90,16 +98,19 @@ async fn run_step(
             () = reading.next(), if reading.is_open() => {}
         }
     };
-    if !matches!(ended, Ended::Exited(_)) {
-        group.terminate(&mut reading).await;
-    }
-    // What was written before the end is still in the pipe.
-    let rest = async {
-        while reading.is_open() {
-            reading.next().await;
+    let patience = match ended {
+        Ended::Exited(_) => OUTPUT_GRACE,
+        Ended::TimedOut => {
+            group.terminate(TERMINATION_GRACE, &mut reading).await;
+            OUTPUT_GRACE
+        }
+        Ended::Cancelled => {
+            group.terminate(surroundings.grace.mul_f64(0.7), &mut reading).await;
+            surroundings.grace.mul_f64(0.2)
         }
     };
-    let _ = tokio::time::timeout(OUTPUT_GRACE, rest).await;
+    // What was written before the end is still in the pipe.
+    reading.rest(patience).await;
     match ended {
         Ended::Cancelled => (StepState::Interrupted, None),
         Ended::TimedOut => {
@@ -141,18 +152,40 @@ fn start(step: &Step, surroundings: &Surroundings) -> Result<Group, String> {
     if let Some(cwd) = &step.cwd {
         command.current_dir(cwd);
     }
-    for (name, value) in std::env::vars_os() {
-        let name = name.to_string_lossy();
-        let value = value.to_string_lossy();
-        let is_passed = step.pass_env.iter().any(|passed| *passed == *name);
-        if !is_passed && (is_private(&name) || surroundings.secrets.iter().any(|secret| *secret == *value)) {
-            command.env_remove(&*name);
-        }
+    for name in withheld(std::env::vars_os(), &step.pass_env, &surroundings.secrets) {
+        command.env_remove(name);
     }
     command.envs(surroundings.given.iter().map(|(name, value)| (name, value))).envs(&step.env);
-    let child = command.spawn().map_err(|error| format!("cannot start `{program}`: {error}"))?;
+    let child = command.spawn().map_err(|error| not_started(step, program, &error))?;
     let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     Ok(Group { child, pid })
+}
+
+fn not_started(step: &Step, program: &str, error: &std::io::Error) -> String {
+    // The system has one error for a program and for a working directory that are not there.
+    match &step.cwd {
+        Some(cwd) if !cwd.is_dir() => {
+            format!("cannot start `{program}`: its working directory {} is not there", cwd.display())
+        }
+        _ if error.kind() == std::io::ErrorKind::NotFound => {
+            format!("cannot start `{program}`: there is no such program; install it, or give its whole path")
+        }
+        _ => format!("cannot start `{program}`: {error}"),
+    }
+}
+
+/// The variables of this process that a step does not get.
+fn withheld(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+    pass_env: &[String],
+    secrets: &[String],
+) -> Vec<OsString> {
+    let is_passed = |name: &OsString| pass_env.iter().any(|passed| name == passed.as_str());
+    let is_secret = |value: &OsString| secrets.iter().any(|secret| value == secret.as_str());
+    variables
+        .filter(|(name, value)| !is_passed(name) && (is_private(&name.to_string_lossy()) || is_secret(value)))
+        .map(|(name, _)| name)
+        .collect()
 }
 
 /// Whether a variable may hold a secret of this process. The region is none, and steps often need it.
@@ -170,7 +203,7 @@ struct Group {
 
 impl Group {
     /// Asks the group to end, and kills it when it does not.
-    async fn terminate(&mut self, reading: &mut Output<'_>) {
+    async fn terminate(&mut self, grace: Duration, reading: &mut Output<'_>) {
         self.signal(Signal::TERM);
         let ending = async {
             loop {
@@ -180,7 +213,7 @@ impl Group {
                 }
             }
         };
-        let _ = tokio::time::timeout(TERMINATION_GRACE, ending).await;
+        let _ = tokio::time::timeout(grace, ending).await;
         // Also when the leader has ended: the others of the group may not have.
         self.signal(Signal::KILL);
         let _ = tokio::time::timeout(TERMINATION_GRACE, self.child.wait()).await;
@@ -210,23 +243,64 @@ struct Output<'a> {
     stderr: &'a mut Lines,
     name: &'a str,
     events: &'a Emitter,
+    /// Read and not handed on.
+    read: Option<(StepStream, String)>,
 }
 
 impl Output<'_> {
     fn is_open(&self) -> bool {
-        self.stdout.is_open() || self.stderr.is_open()
+        self.stdout.is_open() || self.stderr.is_open() || self.read.is_some()
     }
 
-    /// Waits for one line and hands it on.
+    /// Waits for one line and hands it on. It is not lost when the future is dropped, also while a slow watcher is
+    /// waited for.
     async fn next(&mut self) {
+        if self.read.is_none() {
+            self.read().await;
+        }
+        self.hand_on().await;
+    }
+
+    async fn read(&mut self) {
         let (stream, line) = tokio::select! {
             line = self.stdout.next(), if self.stdout.is_open() => (StepStream::Stdout, line),
             line = self.stderr.next(), if self.stderr.is_open() => (StepStream::Stderr, line),
             else => return,
         };
-        if let Some(line) = line {
-            self.events.emit(Event::StepOutput { name: self.name.to_owned(), stream, line }).await;
+        self.read = line.map(|line| (stream, line));
+    }
+
+    async fn hand_on(&mut self) {
+        if self.read.is_none() {
+            return;
         }
+        let slot = self.events.slot().await;
+        if let (Some((stream, line)), Some(slot)) = (self.read.take(), slot) {
+            slot.hand_out(Event::StepOutput { name: self.name.to_owned(), stream, line });
+        }
+    }
+
+    /// Hands on what is there, and waits for more no longer than `patience` in all. The time that a slow watcher takes
+    /// does not count.
+    async fn rest(&mut self, mut patience: Duration) {
+        for _ in 0..MAX_LATE_LINES {
+            self.hand_on().await;
+            if !self.is_open() {
+                return;
+            }
+            let began = Instant::now();
+            if tokio::time::timeout(patience, self.read()).await.is_err() {
+                break;
+            }
+            patience = patience.saturating_sub(began.elapsed());
+        }
+        for (stream, line) in
+            [(StepStream::Stdout, self.stdout.rest()), (StepStream::Stderr, self.stderr.rest())]
+        {
+            self.hand_on().await;
+            self.read = line.map(|line| (stream, line));
+        }
+        self.hand_on().await;
     }
 }
 
@@ -266,8 +340,46 @@ impl Lines {
         }
     }
 
+    /// What came of a line that has no end yet.
+    fn rest(&mut self) -> Option<String> {
+        (!self.line.is_empty()).then(|| self.take())
+    }
+
     fn take(&mut self) -> String {
         let line = std::mem::take(&mut self.line);
         String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line)).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_of_this_process_are_withheld() {
+        let variables = [
+            ("AWS_SECRET_ACCESS_KEY", "s"),
+            ("AWS_REGION", "ap-northeast-2"),
+            ("AWS_DEFAULT_REGION", "ap-northeast-2"),
+            ("BACKUP_SLACK__TOKEN", "s"),
+            ("SLACK_BOT_TOKEN", "xoxb-1"),
+            ("ALARM_TOKEN", "xoxb-1"),
+            ("AWS_PROFILE", "fleet"),
+            ("PATH", "/bin"),
+        ];
+        let withheld_for = |pass_env: &[&str]| {
+            let variables =
+                variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+            let pass_env: Vec<String> = pass_env.iter().map(|&name| name.to_owned()).collect();
+            withheld(variables, &pass_env, &["xoxb-1".to_owned()])
+        };
+        assert_eq!(
+            withheld_for(&[]),
+            ["AWS_SECRET_ACCESS_KEY", "BACKUP_SLACK__TOKEN", "SLACK_BOT_TOKEN", "ALARM_TOKEN", "AWS_PROFILE"]
+        );
+        assert_eq!(
+            withheld_for(&["AWS_PROFILE", "ALARM_TOKEN"]),
+            ["AWS_SECRET_ACCESS_KEY", "BACKUP_SLACK__TOKEN", "SLACK_BOT_TOKEN"]
+        );
     }
 }
