@@ -12,6 +12,7 @@ use s3s::Body;
 use s3s::S3Result;
 use s3s::dto::StreamingBlob;
 
+use crate::checksum::{Algorithm, Digests, Hashers};
 use crate::object::Object;
 use crate::receive::blocking;
 use crate::store::internal;
@@ -94,4 +95,21 @@ impl Reader {
         }
         Err(io::ErrorKind::UnexpectedEof.into())
     }
+}
+
+/// Reads an object through, for its digests. Blocks.
+pub(crate) fn digests(blobs: &Path, object: &Object, algorithms: &[Algorithm]) -> io::Result<Digests> {
+    let mut hashers = Hashers::new(algorithms);
+    let mut buffer = vec![0; 256 * 1024];
+    for piece in &object.pieces {
+        let mut file = piece.blob.open(blobs)?;
+        loop {
+            let length = file.read(&mut buffer)?;
+            if length == 0 {
+                break;
+            }
+            hashers.update(&buffer[..length]);
+        }
+    }
+    Ok(hashers.finish())
 }

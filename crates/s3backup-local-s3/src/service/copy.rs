@@ -11,12 +11,12 @@ use s3s::{S3Request, S3Result, s3_error};
 use super::convert::{
     check_attributes, encryption, etag, set_checksum, sorted, storage_class, tags_from_header,
 };
-use super::objects::rehash;
 use super::{Quirks, Service};
 use crate::checksum::{Algorithm, Checksum, Coverage, hex};
 use crate::conditions::ReadConditions;
 use crate::journal::Record;
 use crate::object::{Attributes, Object, Piece, now, timestamp};
+use crate::read;
 use crate::receive::blocking;
 use crate::store::{find_bucket, internal};
 
@@ -138,7 +138,7 @@ fn copy(
     let (etag, checksum) = match kept {
         Some(checksum) if !source.multipart => (source.etag.clone(), checksum),
         _ => {
-            let digests = rehash(blobs, source, &[wanted])?;
+            let digests = read::digests(blobs, source, &[wanted]).map_err(internal)?;
             let value = digests.get(wanted).unwrap_or_default().to_owned();
             (hex(&digests.md5), Checksum { algorithm: wanted, coverage: Coverage::FullObject, value })
         }

@@ -249,37 +249,15 @@ impl Service {
         })?;
         found.sort_by(|one, other| (&one.key, &one.id).cmp(&(&other.key, &other.id)));
 
-        let mut uploads = Vec::new();
-        let mut prefixes: Vec<String> = Vec::new();
-        let mut last = None;
-        let mut is_truncated = false;
-        for upload in found {
-            let common = delimiter.as_ref().and_then(|delimiter| {
-                let at = upload.key[prefix.len()..].find(delimiter.as_str())?;
-                Some(upload.key[..prefix.len() + at + delimiter.len()].to_owned())
-            });
-            if common.as_ref().is_some_and(|common| {
-                prefixes.last() == Some(common) || key_marker.starts_with(common.as_str())
-            }) {
-                continue;
-            }
-            if uploads.len() + prefixes.len() >= limit {
-                is_truncated = true;
-                break;
-            }
-            last = Some((common.clone().unwrap_or_else(|| upload.key.clone()), upload.id.clone()));
-            match common {
-                Some(common) => prefixes.push(common),
-                None => uploads.push(listed_upload(&upload, &encoding)),
-            }
-        }
-        let (next_key, next_id) = last.filter(|_| is_truncated).unzip();
+        let page = UploadPage::new(found, &prefix, delimiter.as_deref(), &key_marker, limit);
+        let uploads = page.uploads.iter().map(|upload| listed_upload(upload, &encoding)).collect();
+        let (next_key, next_id) = page.next.unzip();
         Ok(ListMultipartUploadsOutput {
             bucket: Some(input.bucket),
-            common_prefixes: Some(encoding.prefixes(&prefixes)),
+            common_prefixes: Some(encoding.prefixes(&page.prefixes)),
             delimiter: delimiter.map(|delimiter| encoding.text(&delimiter)),
             encoding_type: input.encoding_type,
-            is_truncated: Some(is_truncated),
+            is_truncated: Some(next_key.is_some()),
             key_marker: Some(encoding.text(&key_marker)),
             max_uploads: told_size(limit),
             next_key_marker: next_key.map(|key| encoding.text(&key)),
@@ -289,6 +267,51 @@ impl Service {
             uploads: Some(uploads),
             ..ListMultipartUploadsOutput::default()
         })
+    }
+}
+
+/// A page of a listing of uploads.
+#[derive(Default)]
+struct UploadPage {
+    uploads: Vec<Upload>,
+    prefixes: Vec<String>,
+    /// The key (or common prefix) and upload id of the last entry, if there is more.
+    next: Option<(String, String)>,
+}
+
+impl UploadPage {
+    /// Rolls up and cuts `found`, which is sorted, begins with `prefix` and comes after `key_marker`.
+    fn new(
+        found: Vec<Upload>,
+        prefix: &str,
+        delimiter: Option<&str>,
+        key_marker: &str,
+        limit: usize,
+    ) -> Self {
+        let mut page = Self::default();
+        let mut last = None;
+        for upload in found {
+            let common = delimiter.and_then(|delimiter| {
+                let at = upload.key[prefix.len()..].find(delimiter)?;
+                Some(upload.key[..prefix.len() + at + delimiter.len()].to_owned())
+            });
+            let is_passed = |common: &String| {
+                page.prefixes.last() == Some(common) || key_marker.starts_with(common.as_str())
+            };
+            if common.as_ref().is_some_and(is_passed) {
+                continue;
+            }
+            if page.uploads.len() + page.prefixes.len() >= limit {
+                page.next = last;
+                break;
+            }
+            last = Some((common.clone().unwrap_or_else(|| upload.key.clone()), upload.id.clone()));
+            match common {
+                Some(common) => page.prefixes.push(common),
+                None => page.uploads.push(upload),
+            }
+        }
+        page
     }
 }
 

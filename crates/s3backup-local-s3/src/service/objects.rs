@@ -19,7 +19,7 @@ use crate::journal::Record;
 use crate::object::{Object, Piece, now};
 use crate::read;
 use crate::receive::{blocking, receive};
-use crate::store::{find_bucket, internal, other_error};
+use crate::store::{find_bucket, other_error};
 
 /// S3 takes 5 GiB by one PUT.
 const PUT_LIMIT_BYTES: i64 = 5 * 1024 * 1024 * 1024;
@@ -271,26 +271,4 @@ fn part_range(object: &Object, number: i32) -> S3Result<Range<u64>> {
     let piece = object.pieces.get(index).ok_or_else(invalid)?;
     let start = object.pieces[..index].iter().map(|piece| piece.size).sum();
     Ok(start..start + piece.size)
-}
-
-/// Reads an object again from its start, for its digests. Blocks.
-pub(super) fn rehash(
-    blobs: &std::path::Path,
-    object: &Object,
-    algorithms: &[Algorithm],
-) -> S3Result<crate::checksum::Digests> {
-    use std::io::Read as _;
-    let mut hashers = crate::checksum::Hashers::new(algorithms);
-    let mut buffer = vec![0; 256 * 1024];
-    for piece in &object.pieces {
-        let mut file = piece.blob.open(blobs).map_err(internal)?;
-        loop {
-            let length = file.read(&mut buffer).map_err(internal)?;
-            if length == 0 {
-                break;
-            }
-            hashers.update(&buffer[..length]);
-        }
-    }
-    Ok(hashers.finish())
 }
