@@ -95,10 +95,7 @@ pub(crate) fn unknown(path: &str, name: &str, keys: &[Key]) -> String {
         return format!("unknown key; did you mean {}?", join(table, near));
     }
     match elsewhere(SETTINGS, name, "") {
-        Some(place) if place.contains('.') => format!("unknown key here; did you mean {place}?"),
-        Some(place) => {
-            format!("unknown key here; did you mean {place}, at the top of the file before any [table]?")
-        }
+        Some(place) => format!("unknown key here; did you mean {place}?"),
         None => format!("unknown key; known here: {}", known(keys)),
     }
 }
@@ -116,20 +113,23 @@ fn known(keys: &[Key]) -> String {
     built.map(|key| key.name).collect::<Vec<_>>().join(", ")
 }
 
-/// Where else a key of this name is known.
-fn elsewhere(keys: &[Key], name: &str, path: &str) -> Option<String> {
-    if let Some(key) = schema::find(keys, name) {
-        return Some(join(path, key.name));
+/// Where else a key of this name is known, in words.
+fn elsewhere(keys: &[Key], name: &str, table: &str) -> Option<String> {
+    if schema::find(keys, name).is_some() {
+        return Some(match table {
+            "" => format!("{name}, at the top of the file before any [table]"),
+            _ => format!("{name} in {table}"),
+        });
     }
     keys.iter().find_map(|key| match key.kind {
-        Kind::Table(inner) => elsewhere(inner, name, &join(path, key.name)),
-        Kind::Tables(inner) => elsewhere(inner, name, &format!("[[{}]] ", key.name)),
+        Kind::Table(inner) => elsewhere(inner, name, &format!("[{}]", key.name)),
+        Kind::Tables(inner) => elsewhere(inner, name, &format!("a [[{}]]", key.name)),
         _ => None,
     })
 }
 
 /// Whether a key of the schema is named, and what its table and kind are.
-pub(crate) fn lookup<'p>(segments: &'p [String]) -> Lookup<'p> {
+pub(crate) fn lookup(segments: &[String]) -> Lookup {
     let mut keys = SETTINGS;
     let mut path = String::new();
     for (i, segment) in segments.iter().enumerate() {
@@ -141,7 +141,7 @@ pub(crate) fn lookup<'p>(segments: &'p [String]) -> Lookup<'p> {
         match (key.kind, rest) {
             (_, []) => return Lookup::Key(key, path),
             (Kind::Table(inner), _) => keys = inner,
-            (Kind::Map | Kind::SecretMap, [name]) => return Lookup::Entry(key, path, name),
+            (Kind::Map | Kind::SecretMap, [_]) => return Lookup::Entry,
             (Kind::NotBuilt(what), _) => return Lookup::Wrong(not_built(what), path),
             (Kind::Tables(_), _) => {
                 let message = format!(
@@ -162,11 +162,11 @@ pub(crate) fn lookup<'p>(segments: &'p [String]) -> Lookup<'p> {
 }
 
 /// What [`lookup`] finds.
-pub(crate) enum Lookup<'p> {
+pub(crate) enum Lookup {
     /// A key, and its path.
     Key(&'static Key, String),
-    /// A name in the map of this key.
-    Entry(&'static Key, String, &'p str),
+    /// A name that anybody may choose, in a map.
+    Entry,
     /// Nothing, although it begins as a key does: what is wrong, and the path.
     Wrong(String, String),
     /// Nothing that looks like one of ours.

@@ -30,12 +30,9 @@ pub(crate) fn layers(
         let source = format!("environment {name}");
         let rest = name.strip_prefix(PREFIX).unwrap_or(name).to_ascii_lowercase();
         let segments: Vec<String> = rest.split("__").map(ToOwned::to_owned).collect();
-        match setting(&segments, text, &source, problems) {
-            Some(layer) => layers.push(layer),
-            None if matches!(check::lookup(&segments), Lookup::Foreign) => {
-                warnings.push(foreign(name, &rest))
-            }
-            None => {}
+        match check::lookup(&segments) {
+            Lookup::Foreign => warnings.push(foreign(name, &rest)),
+            found => layers.extend(setting(found, &segments, text, &source, problems)),
         }
     }
     layers
@@ -47,19 +44,23 @@ pub(crate) fn overrides(request: &Request, problems: &mut Vec<Problem>) -> Vec<L
     for one in &request.overrides {
         let source = format!("flag {}", one.flag);
         let segments: Vec<String> = one.key.split('.').map(ToOwned::to_owned).collect();
-        match setting(&segments, &one.value, &source, problems) {
-            Some(layer) => layers.push(layer),
-            None if matches!(check::lookup(&segments), Lookup::Foreign) => {
-                problems.push(Problem::new(source, &one.key, "unknown key"));
-            }
-            None => {}
+        match check::lookup(&segments) {
+            Lookup::Foreign => problems.push(Problem::new(source, &one.key, "unknown key")),
+            found => layers.extend(setting(found, &segments, &one.value, &source, problems)),
         }
     }
     layers
 }
 
-fn setting(segments: &[String], text: &str, source: &str, problems: &mut Vec<Problem>) -> Option<Layer> {
-    match check::lookup(segments) {
+/// The layer of one setting, if it is one and holds what it may.
+fn setting(
+    found: Lookup,
+    segments: &[String],
+    text: &str,
+    source: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<Layer> {
+    match found {
         Lookup::Key(key, path) => {
             let value = key.kind.read(text);
             let before = problems.len();
@@ -68,7 +69,7 @@ fn setting(segments: &[String], text: &str, source: &str, problems: &mut Vec<Pro
             });
             (problems.len() == before).then(|| Layer::new(source, nest(segments, value)))
         }
-        Lookup::Entry(..) => Some(Layer::new(source, nest(segments, Value::from(text)))),
+        Lookup::Entry => Some(Layer::new(source, nest(segments, Value::from(text)))),
         Lookup::Wrong(message, path) => {
             problems.push(Problem::new(source, path, message));
             None

@@ -1,10 +1,11 @@
 //! Every value with its source, for a person who wonders.
 
-use figment::value::Value;
+use figment::value::{Dict, Value};
 use serde::Serialize;
 
+use crate::kind::{looks_secret, show};
 use crate::layers::{self, Merged};
-use crate::schema::{Key, Kind};
+use crate::schema::{Key, Kind, SETTINGS};
 
 /// One value and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -21,11 +22,11 @@ pub struct Explained {
 /// Lists every value that is set or has a default, in the order of the schema.
 pub(crate) fn explain(merged: &Merged) -> Vec<Explained> {
     let mut rows = Vec::new();
-    table(merged, &merged.tree, crate::schema::SETTINGS, "", &mut rows);
+    table(merged, &merged.tree, SETTINGS, "", &mut rows);
     rows
 }
 
-fn table(merged: &Merged, dict: &figment::value::Dict, keys: &[Key], path: &str, rows: &mut Vec<Explained>) {
+fn table(merged: &Merged, dict: &Dict, keys: &[Key], path: &str, rows: &mut Vec<Explained>) {
     for key in keys {
         if let Some(found) = dict.get(key.name) {
             value(merged, found, key.kind, &layers::join(path, key.name), rows);
@@ -44,21 +45,17 @@ fn value(merged: &Merged, found: &Value, kind: Kind, path: &str, rows: &mut Vec<
             }
         }
         (Value::Dict(_, dict), Kind::Map | Kind::SecretMap) => {
+            let kind = if matches!(kind, Kind::Map) { Kind::Text } else { Kind::Secret };
             for (name, item) in dict {
-                value(
-                    merged,
-                    item,
-                    if matches!(kind, Kind::Map) { Kind::Text } else { Kind::Secret },
-                    &layers::join(path, name),
-                    rows,
-                );
+                value(merged, item, kind, &layers::join(path, name), rows);
             }
         }
         _ => {
             let shown = match (found, kind) {
                 (_, Kind::Secret) => "(hidden)".to_owned(),
+                (Value::String(_, text), _) if looks_secret(text) => "(hidden)".to_owned(),
                 (Value::String(_, text), _) => text.clone(),
-                _ => crate::kind::show(found),
+                _ => show(found),
             };
             rows.push(Explained {
                 key: path.to_owned(),

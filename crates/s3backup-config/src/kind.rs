@@ -56,6 +56,8 @@ impl Kind {
         let authority = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
         if text.contains('@') {
             Err(PASSWORD_IN_URL.to_owned())
+        } else if looks_secret(text) {
+            Err("this looks like a secret; name a variable or a file that holds it with token_env, token_file, webhook_env or webhook_file".to_owned())
         } else if authority.is_empty() || text.contains(char::is_whitespace) {
             Err(self.complain(value))
         } else {
@@ -109,7 +111,7 @@ impl Kind {
             }
             Self::Map | Self::SecretMap => "a table of texts, such as { name = \"value\" }".to_owned(),
             Self::Select => {
-                "one of \"all\", \"day:yesterday\", \"day:today\", \"day:2026-11-23\" (a date that there is)"
+                "one of \"all\", \"day:yesterday\", \"day:today\", or a day such as \"day:2026-11-23\""
                     .to_owned()
             }
             Self::Bucket => "the name of a bucket, without s3:// and without a slash".to_owned(),
@@ -212,9 +214,12 @@ fn only_one(value: &Value, only: &str, what: &str) -> Result<(), String> {
     Err(format!("{}, or write {possible}", not_built(what)))
 }
 
+/// A zone is known by its city, too; three letters are like too many others.
 fn near_zone(value: &Value) -> String {
-    let names = TZ_VARIANTS.iter().map(|zone: &Tz| zone.name());
-    let near = value.as_str().and_then(|text| nearest(text, names));
+    let Some(text) = value.as_str().filter(|text| text.len() > 3) else { return String::new() };
+    let names = || TZ_VARIANTS.iter().map(|zone: &Tz| zone.name());
+    let city = |name: &&str| name.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(text));
+    let near = names().find(city).or_else(|| nearest(text, names()));
     near.map_or(String::new(), |near| format!("; did you mean \"{near}\"?"))
 }
 
@@ -227,9 +232,15 @@ fn iec(bytes: u64) -> String {
     if bytes.is_multiple_of(gib) { format!("{} GiB", bytes / gib) } else { format!("{} MiB", bytes >> 20) }
 }
 
+/// Whether a text is a secret of Slack, whatever key it was put under by mistake.
+pub(crate) fn looks_secret(text: &str) -> bool {
+    ["xoxb-", "xoxp-", "xapp-", "hooks.slack.com/"].iter().any(|sign| text.contains(sign))
+}
+
 /// A value in an error: long ones are cut.
 fn show_quoted(value: &Value) -> String {
     match value {
+        Value::String(_, text) if looks_secret(text) => "what looks like a secret".to_owned(),
         Value::String(_, text) if text.chars().count() > MAX_SHOWN_CHARS => {
             format!("{:?}…", text.chars().take(MAX_SHOWN_CHARS).collect::<String>())
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use figment::value::{Dict, Tag, Value};
 
 use crate::explain::{Explained, explain};
-use crate::layers::{Layer, Merged, file_origin, line};
+use crate::layers::{Layer, Merged, file_origin, join, line};
 use crate::parse::{Format, Lines, SyntaxError};
 use crate::raw::Raw;
 use crate::resolve::{Resolver, default_state_dir};
@@ -58,7 +58,7 @@ pub fn load(request: &Request) -> Result<Loaded, Error> {
         return Err(invalid(problems, &lines));
     }
 
-    let (jobs, chosen) = choose(request, &dict, &environment)?;
+    let (jobs, chosen) = choose(request, &dict, &lines, &environment)?;
     let source = format!("file {file}");
     let (mut layers, job_path) = file_layers(&source, dict, chosen.as_deref());
     layers.insert(0, computed(request));
@@ -112,14 +112,16 @@ fn computed(request: &Request) -> Layer {
     Layer::new("default", dict.collect())
 }
 
-/// The names of the `[job.NAME]` tables, and the one that is wanted. None if there are no such tables.
+/// The names of the `[job.NAME]` tables in the order of the file, and the one that is wanted. None if there are no such tables.
 fn choose(
     request: &Request,
     dict: &Dict,
+    lines: &Lines,
     environment: &[Layer],
 ) -> Result<(Vec<String>, Option<String>), Error> {
     let Some(Value::Dict(_, tables)) = dict.get("job") else { return Ok((Vec::new(), None)) };
-    let names: Vec<String> = tables.keys().cloned().collect();
+    let mut names: Vec<String> = tables.keys().cloned().collect();
+    names.sort_by_key(|name| line(lines, &join("job", name)));
     let variable = environment.iter().find_map(|layer| layer.dict().get("job")?.as_str());
     let wanted = request.job.as_deref().or(variable);
     let chosen = match (wanted, names.as_slice()) {

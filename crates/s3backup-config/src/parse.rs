@@ -42,7 +42,7 @@ pub(crate) struct SyntaxError {
 pub(crate) fn parse(bytes: &[u8], format: Format) -> Result<(Dict, Lines), SyntaxError> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let line = before.split(|byte| *byte == b'\n').count();
         SyntaxError { line: Some(line), message: "not UTF-8; save it as UTF-8".to_owned() }
     })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);

@@ -10,6 +10,9 @@ use crate::{Error, Request};
 /// Where a file of the whole system is.
 const SYSTEM: &str = "/etc/s3backup/backup.toml";
 
+/// No configuration is as large as this, but a file that was named by mistake may be, or have no end.
+const MAX_BYTES: u64 = 1 << 20;
+
 /// A file that was read.
 pub(crate) struct Found {
     /// As a person knows it: as it was named, or `backup.toml` of the current folder.
@@ -32,16 +35,16 @@ pub(crate) fn find(request: &Request) -> Result<Found, Error> {
     if let Some(shown) = request.file.clone().or(variable) {
         let path = plain(&request.current_dir.join(&shown));
         return match open(&path) {
-            Ok((mut file, _)) => read(&mut file, shown, path),
+            Ok((file, _)) => read(&file, shown, path),
             Err(cause) => Err(Error::Read { path: shown, cause }),
         };
     }
     let places = places(request);
     for (shown, path) in &places {
         match open(path) {
-            Ok((mut file, metadata)) => {
+            Ok((file, metadata)) => {
                 check_owner(shown, &metadata, request.user)?;
-                return read(&mut file, shown.clone(), path.clone());
+                return read(&file, shown.clone(), path.clone());
             }
             Err(cause) if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
             // A file that is there but cannot be read must not silently give way to the next one.
@@ -76,9 +79,12 @@ fn open(path: &Path) -> std::io::Result<(File, Metadata)> {
     Ok((file, metadata))
 }
 
-fn read(file: &mut File, shown: PathBuf, path: PathBuf) -> Result<Found, Error> {
+fn read(file: &File, shown: PathBuf, path: PathBuf) -> Result<Found, Error> {
     let mut bytes = Vec::new();
-    match file.read_to_end(&mut bytes) {
+    match file.take(MAX_BYTES + 1).read_to_end(&mut bytes) {
+        Ok(_) if bytes.len() as u64 > MAX_BYTES => {
+            Err(Error::Read { path: shown, cause: ErrorKind::FileTooLarge.into() })
+        }
         Ok(_) => Ok(Found { shown, path, bytes }),
         Err(cause) => Err(Error::Read { path: shown, cause }),
     }

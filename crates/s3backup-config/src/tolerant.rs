@@ -124,7 +124,8 @@ fn pieces(text: &str, starts: impl Fn(&str) -> bool) -> Vec<String> {
 fn json_slack(text: &str) -> Option<Dict> {
     let (_, after) = text.split_once("\"slack\"")?;
     let object = after.trim_start().strip_prefix(':')?;
-    let ends = object.match_indices('}').map(|(end, _)| end);
-    let slack = ends.filter_map(|end| Json::from_str::<Value>(object.get(..=end)?).ok()).next()?;
+    // Each end costs a reading of all before it.
+    let ends = object.match_indices('}').map(|(end, _)| end).take(100);
+    let slack = ends.into_iter().find_map(|end| Json::from_str::<Value>(object.get(..=end)?).ok())?;
     Some(Dict::from([("slack".to_owned(), slack)]))
 }

@@ -70,8 +70,8 @@ mod tests {
 
     #[test]
     fn texts_are_read_as_people_write_them() {
-        assert_eq!(duration("2m"), Some(Duration::from_secs(120)));
-        assert_eq!(duration("1h 30m"), Some(Duration::from_secs(5400)));
+        assert_eq!(duration("2m"), Some(Duration::from_mins(2)));
+        assert_eq!(duration("1h 30m"), Some(Duration::from_mins(90)));
         assert_eq!(duration("120"), None);
         assert_eq!(size("64 MiB"), Some(64 << 20));
         assert_eq!(size("20MB"), Some(20_000_000));

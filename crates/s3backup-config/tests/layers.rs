@@ -27,7 +27,7 @@ fn least_configuration_has_every_default() {
     assert_eq!(settings.host.as_str(), "gateway-1.local");
     assert_eq!(settings.timezone, chrono_tz::UTC);
     assert_eq!(settings.sources[0].path, dir.join("data"));
-    assert_eq!(settings.sources[0].min_age, Duration::from_secs(120));
+    assert_eq!(settings.sources[0].min_age, Duration::from_mins(2));
     assert_eq!(settings.sources[0].select, Select::All);
     assert_eq!(settings.sources[0].symlinks, Symlinks::Skip);
     assert!(settings.sources[0].include.is_empty() && settings.sources[0].prefix.is_empty());
@@ -47,7 +47,7 @@ fn least_configuration_has_every_default() {
 #[test]
 fn every_key_arrives() {
     let folder = Folder::with(
-        r##"
+        r#"
         job = "telemetry"
         host = "gateway-1"
         timezone = "Asia/Seoul"
@@ -95,7 +95,7 @@ fn every_key_arrives() {
         max_size = "20MB"
         keep_files = 2
         keep_days = 7
-        "##,
+        "#,
     );
     let loaded = folder.load().unwrap();
     let settings = loaded.settings;
@@ -110,7 +110,7 @@ fn every_key_arrives() {
     assert_eq!(step.command[1], "x/y");
     assert_eq!(step.env, BTreeMap::from([("A".to_owned(), "1".to_owned())]));
     assert_eq!(step.pass_env, ["AWS_PROFILE"]);
-    assert_eq!((step.timeout, step.on_failure), (Duration::from_secs(600), OnFailure::Continue));
+    assert_eq!((step.timeout, step.on_failure), (Duration::from_mins(10), OnFailure::Continue));
     let source = &settings.sources[0];
     assert_eq!(source.path, Path::new("/data/trips"));
     assert_eq!(
@@ -200,7 +200,7 @@ fn lists_come_from_the_environment_in_three_ways() {
         assert_eq!(sources.len(), 1);
         assert_eq!(sources[0].path, Path::new("/a"));
         assert_eq!(sources[0].include, ["*.json"]);
-        assert_eq!(sources[0].min_age, Duration::from_secs(120));
+        assert_eq!(sources[0].min_age, Duration::from_mins(2));
     }
     let slack = |on: &str| {
         Folder::with(&format!("{LEAST}[slack]\nchannel = \"#a\"\ntoken_env = \"T\"\n"))
@@ -263,7 +263,7 @@ const JOBS: &str = "
 fn jobs_inherit_the_top_level() {
     let folder = Folder::with(JOBS).job("stats");
     let loaded = folder.load().unwrap();
-    assert_eq!(loaded.jobs, ["stats", "trips"]);
+    assert_eq!(loaded.jobs, ["trips", "stats"]);
     let settings = &loaded.settings;
     assert_eq!(settings.job.as_str(), "stats");
     assert_eq!(settings.timezone, chrono_tz::Asia::Seoul);
@@ -281,13 +281,13 @@ fn jobs_inherit_the_top_level() {
 #[test]
 fn a_job_must_be_chosen_and_known() {
     assert!(
-        matches!(Folder::with(JOBS).load(), Err(Error::SeveralJobs { names }) if names == ["stats", "trips"])
+        matches!(Folder::with(JOBS).load(), Err(Error::SeveralJobs { names }) if names == ["trips", "stats"])
     );
     assert_eq!(
         Folder::with(JOBS).said(),
-        "the configuration holds several jobs; choose one with --job: stats, trips"
+        "the configuration holds several jobs; choose one with --job: trips, stats"
     );
-    let unknown = "there is no job \"trip\"; the configuration has: stats, trips";
+    let unknown = "there is no job \"trip\"; the configuration has: trips, stats";
     assert_eq!(Folder::with(JOBS).job("trip").said(), unknown);
     assert_eq!(Folder::with(JOBS).variable("BACKUP_JOB", "trip").said(), unknown);
     assert_eq!(Folder::with(LEAST).job("x").said(), "there is no job \"x\"; the configuration has: backup");

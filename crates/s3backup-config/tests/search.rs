@@ -12,10 +12,8 @@ fn places_in_their_order() {
     let mut folder = Folder::new();
     let config = folder.dir.path().join("config");
     folder.request.environment.push(("XDG_CONFIG_HOME".to_owned(), config.display().to_string()));
-    let expected = format!(
-        "no configuration found; looked for DIR/backup.toml, DIR/config/s3backup/backup.toml, \
-         /etc/s3backup/backup.toml; `backup init` writes one, `--config FILE` names one"
-    );
+    let expected = "no configuration found; looked for DIR/backup.toml, DIR/config/s3backup/backup.toml, \
+         /etc/s3backup/backup.toml; `backup init` writes one, `--config FILE` names one";
     assert_eq!(folder.said(), expected);
 
     folder.write("config/s3backup/backup.toml", &format!("job = \"xdg\"\n{LEAST}"));

@@ -104,6 +104,14 @@ fn what_cannot_work_is_an_error_not_silence() {
              an environment variable or a file, and name that with webhook_env or webhook_file",
         ),
         (
+            "api_url = \"https://hooks.slack.com/hush\"",
+            "6: slack.api_url: this looks like a secret; name a variable or a file that holds it with token_env, token_file, webhook_env or webhook_file",
+        ),
+        (
+            "api_url = \"xoxb-1-hush\"",
+            "6: slack.api_url: this looks like a secret; name a variable or a file that holds it with token_env, token_file, webhook_env or webhook_file",
+        ),
+        (
             "token_env = \"xoxb-1-hush\"",
             "6: slack.token_env: expected the name of an environment variable that holds the secret; what was found \
              is not shown, as it may hold a secret",
@@ -170,14 +178,15 @@ fn slack_is_read_out_of_a_broken_configuration() {
         (format!("job = \"j\"\n{good}on = [\"nothing\"]\nmention = 3\nchanel = \"x\"\n"), "j"),
         (format!("job = \"j\"\n{good}webhook_env = \"ABSENT\"\n"), "j"),
         (format!("{good}[job.a]\nx = 1\n[job.b]\n"), "backup"),
-        (format!("[job.a]\nx = 1\n[job.a.slack]\nchannel = \"#a\"\ntoken_env = \"TOKEN\"\n"), "a"),
+        ("[job.a]\nx = 1\n[job.a.slack]\nchannel = \"#a\"\ntoken_env = \"TOKEN\"\n".to_owned(), "a"),
     ] {
         let folder = Folder::with(&text).variable("TOKEN", TOKEN);
         assert!(folder.load().is_err(), "{text}");
         let Some((found, host, options)) = tolerant_slack(&folder.request) else {
             panic!("nothing of {text}")
         };
-        assert_eq!((found.as_str(), host.as_str()), (job, "gateway-1.local"), "{text}");
+        assert_eq!(found.as_str(), job, "{text}");
+        assert!(host.as_str().starts_with("gateway"), "{text}");
         assert!(matches!(&options.way, SlackWay::Bot { channel, .. } if channel == "#a"), "{text}");
         assert_eq!(token(&options), TOKEN);
     }

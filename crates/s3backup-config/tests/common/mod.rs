@@ -6,14 +6,14 @@ use std::path::PathBuf;
 
 use s3backup_config::{Error, Loaded, Request, load};
 
-pub struct Folder {
-    pub dir: tempfile::TempDir,
-    pub request: Request,
+pub(crate) struct Folder {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) request: Request,
 }
 
 impl Folder {
     /// An empty folder; the caller is the user who runs the test.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let request = Request {
             environment: vec![("HOME".to_owned(), "/home/fleet".to_owned())],
@@ -26,13 +26,13 @@ impl Folder {
     }
 
     /// A folder with `backup.toml`.
-    pub fn with(text: &str) -> Self {
+    pub(crate) fn with(text: &str) -> Self {
         let folder = Self::new();
         folder.write("backup.toml", text);
         folder
     }
 
-    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.dir.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, text).unwrap();
@@ -40,27 +40,27 @@ impl Folder {
         path
     }
 
-    pub fn mode(&self, name: &str, mode: u32) {
+    pub(crate) fn mode(&self, name: &str, mode: u32) {
         let path = self.dir.path().join(name);
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    pub fn variable(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
         self.request.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    pub fn job(mut self, name: &str) -> Self {
+    pub(crate) fn job(mut self, name: &str) -> Self {
         self.request.job = Some(name.to_owned());
         self
     }
 
-    pub fn load(&self) -> Result<Loaded, Error> {
+    pub(crate) fn load(&self) -> Result<Loaded, Error> {
         load(&self.request)
     }
 
     /// What is said, with this folder's name taken out.
-    pub fn said(&self) -> String {
+    pub(crate) fn said(&self) -> String {
         let said = match self.load() {
             Ok(_) => "nothing".to_owned(),
             Err(error) => error.to_string(),
@@ -70,4 +70,4 @@ impl Folder {
 }
 
 /// The least that loads.
-pub const LEAST: &str = "[[source]]\npath = \"data\"\n[destination]\nbucket = \"b\"\n";
+pub(crate) const LEAST: &str = "[[source]]\npath = \"data\"\n[destination]\nbucket = \"b\"\n";
