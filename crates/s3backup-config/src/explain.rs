@@ -3,8 +3,8 @@
 use figment::value::{Dict, Value};
 use serde::Serialize;
 
-use crate::kind::{looks_secret, show};
 use crate::layers::{self, Merged};
+use crate::say::{looks_secret, show};
 use crate::schema::{Key, Kind, SETTINGS};
 
 /// One value and where it comes from.

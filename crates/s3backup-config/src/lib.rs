@@ -44,6 +44,7 @@ mod parse;
 mod raw;
 mod request;
 mod resolve;
+mod say;
 mod schema;
 mod search;
 mod settings;

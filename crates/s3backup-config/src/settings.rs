@@ -1,5 +1,6 @@
 //! What a configuration comes to.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use s3backup_model::Name;
 use slog::Level;
 
 /// The settings of one job, checked, with every default in place and every path absolute.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Settings {
     /// The job's name. Default: `backup`.
@@ -37,6 +38,27 @@ pub struct Settings {
     pub slack: Option<SlackOptions>,
     /// The log.
     pub logging: Logging,
+}
+
+/// Of the steps only the names: their arguments and variables may be secrets.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let steps: Vec<_> = self.steps.iter().map(|step| &step.name).collect();
+        f.debug_struct("Settings")
+            .field("job", &self.job)
+            .field("host", &self.host)
+            .field("timezone", &self.timezone)
+            .field("state_dir", &self.state_dir)
+            .field("steps", &steps)
+            .field("sources", &self.sources)
+            .field("destination", &self.destination)
+            .field("embedded_dir", &self.embedded_dir)
+            .field("transfer", &self.transfer)
+            .field("grace", &self.grace)
+            .field("slack", &self.slack)
+            .field("logging", &self.logging)
+            .finish()
+    }
 }
 
 /// What the log is like.

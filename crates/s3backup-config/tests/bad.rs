@@ -119,6 +119,10 @@ const IN_DESTINATION: &[(&str, &str)] = &[
         "destination.endpoint: found \"embedded:\", expected a URL such as \"http://127.0.0.1:9000\", or \"embedded:DIR\"",
     ),
     (
+        "endpoint = \"u:hush@h\"",
+        "destination.endpoint: a user name or password does not belong into a URL (what was found is not shown)",
+    ),
+    (
         "endpoint = \"http://u:hush@h\"",
         "destination.endpoint: a user name or password does not belong into a URL (what was found is not shown)",
     ),

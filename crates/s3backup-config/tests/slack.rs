@@ -147,7 +147,7 @@ fn no_secret_is_ever_shown() {
     );
     let loaded = folder.load().unwrap();
     assert!(!format!("{:?}", folder.request).contains("hush"));
-    assert!(!format!("{:?}", loaded.settings.slack).contains("hush"));
+    assert!(!format!("{loaded:?}").contains("hush"));
     let rows = loaded.explain();
     let shown = format!("{rows:?} {}", serde_json::to_string(rows).unwrap());
     assert!(!shown.contains("hush"), "{shown}");
