@@ -3,22 +3,10 @@
 use std::path::Path;
 
 use s3backup_core::options::{Secret, SlackOptions, SlackWay};
-use s3backup_model::AlertKind;
 
 use crate::kind::is_variable;
 use crate::raw::RawSlack;
 use crate::resolve::Resolver;
-
-const KINDS: [AlertKind; 8] = [
-    AlertKind::Success,
-    AlertKind::Partial,
-    AlertKind::Failed,
-    AlertKind::Late,
-    AlertKind::LongRunning,
-    AlertKind::Recovered,
-    AlertKind::Shrunk,
-    AlertKind::Differs,
-];
 
 /// The options, or what keeps them from working.
 pub(crate) fn resolve(resolver: &mut Resolver<'_>, raw: RawSlack) -> Option<SlackOptions> {
@@ -58,7 +46,8 @@ pub(crate) fn resolve(resolver: &mut Resolver<'_>, raw: RawSlack) -> Option<Slac
         resolver.warnings.push("slack.on is empty: nothing is ever posted to Slack".to_owned());
     }
     let mut options = SlackOptions::new(way);
-    options.on = KINDS.into_iter().filter(|kind| raw.on.iter().any(|word| word == kind.as_str())).collect();
+    // It begins with all kinds.
+    options.on.retain(|kind| raw.on.iter().any(|word| word == kind.as_str()));
     options.mention = raw.mention;
     Some(options)
 }

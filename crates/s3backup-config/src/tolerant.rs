@@ -5,6 +5,7 @@ use std::path::Path;
 use figment::Figment;
 use figment::providers::{Format as _, Json, Yaml};
 use figment::value::{Dict, Value};
+use s3backup_core::Slack;
 use s3backup_core::options::SlackOptions;
 use s3backup_model::Name;
 
@@ -43,14 +44,17 @@ pub fn tolerant_slack(request: &Request) -> Option<(Name, Name, SlackOptions)> {
     Some((Name::lossy(job.as_deref().unwrap_or("backup")), Name::lossy(&host), options))
 }
 
-/// All that can be used together; else the bot alone, else the webhook alone.
+/// All that can be used together; else the bot alone, else the webhook alone; and each without mentions and choices if
+/// it is these that cannot be.
 fn options(request: &Request, folder: &Path, given: &Dict) -> Option<SlackOptions> {
     let valid = valid(given);
     ["", "webhook_", "token_"].into_iter().find_map(|dropped| {
         let kept = valid.iter().filter(|(name, _)| dropped.is_empty() || !name.starts_with(dropped));
         let kept: Dict = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
         let raw: RawSlack = Value::from(kept).deserialize().ok()?;
-        slack::resolve(&mut Resolver::new(request, folder), raw)
+        let options = slack::resolve(&mut Resolver::new(request, folder), raw)?;
+        let alone = SlackOptions::new(options.way.clone());
+        [options, alone].into_iter().find(|options| Slack::new(options.clone(), None).is_ok())
     })
 }
 

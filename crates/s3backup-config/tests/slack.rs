@@ -177,6 +177,7 @@ fn slack_is_read_out_of_a_broken_configuration() {
         (format!("job = \"j\"\n{good}on = [\"failed\"\n"), "j"),
         (format!("job = \"j\"\n{good}on = [\"nothing\"]\nmention = 3\nchanel = \"x\"\n"), "j"),
         (format!("job = \"j\"\n{good}webhook_env = \"ABSENT\"\n"), "j"),
+        (format!("job = \"j\"\nx = 1\n{good}mention = [\"@bob\"]\n"), "j"),
         (format!("{good}[job.a]\nx = 1\n[job.b]\n"), "backup"),
         ("[job.a]\nx = 1\n[job.a.slack]\nchannel = \"#a\"\ntoken_env = \"TOKEN\"\n".to_owned(), "a"),
     ] {
@@ -189,6 +190,7 @@ fn slack_is_read_out_of_a_broken_configuration() {
         assert!(host.as_str().starts_with("gateway"), "{text}");
         assert!(matches!(&options.way, SlackWay::Bot { channel, .. } if channel == "#a"), "{text}");
         assert_eq!(token(&options), TOKEN);
+        assert!(options.mention.is_empty(), "{text}");
     }
 }
 
