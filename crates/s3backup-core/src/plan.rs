@@ -11,6 +11,10 @@ use crate::Error;
 /// The folder of the control data, below the fixed part of the destination's prefix.
 const CONTROL_FOLDER: &str = ".s3backup";
 
+/// What the keys of control data need below the destination's prefix: two names of 64 bytes and the longest of theirs,
+/// rounded up.
+const RESERVE_BYTES: usize = 256;
+
 /// What a run would do with one entry, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -70,6 +74,12 @@ impl Naming {
             check_template(what, &filled, date_allowed)?;
             Ok(tidy(&filled))
         };
+        let longest = destination.len() + RESERVE_BYTES;
+        if longest > key::MAX_KEY_BYTES {
+            let why =
+                format!("it has {} bytes, which leaves too few for the names below it", destination.len());
+            return Err(Error::invalid("[destination] prefix", why));
+        }
         let fixed = tidy(fixed_part(destination));
         let reserved = join(&fixed, &format!("{CONTROL_FOLDER}/"));
         Ok(Self {

@@ -1,0 +1,151 @@
+//! Ending a run early.
+
+use std::time::{Duration, Instant};
+
+use s3backup_core::options::TransferSettings;
+use s3backup_core::{Event, Outcome, Run, RunReport};
+use s3backup_local_s3::{Fault, FaultKind, Operation};
+
+use crate::bench::{Bench, soon, until};
+
+/// The grace is 3 s; the rest is for a machine that is busy with other tests.
+const LOOSELY: Duration = Duration::from_secs(6);
+
+/// Cancels as soon as `when` says so, and takes the rest.
+async fn cancel_when(mut run: Run, mut when: impl FnMut(&Event) -> bool) -> (Vec<Event>, RunReport) {
+    let cancel = run.cancel_token();
+    soon(async {
+        let mut events = Vec::new();
+        let mut cancelled = None;
+        while let Some(event) = run.next().await {
+            if when(&event) && !cancel.is_cancelled() {
+                cancel.cancel();
+                cancelled = Some(Instant::now());
+            }
+            events.push(event);
+        }
+        let report = run.finish().await.unwrap();
+        let took = cancelled.unwrap().elapsed();
+        assert!(took < LOOSELY, "it ended only after {took:?}");
+        (events, report)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_is_finished_is_recorded_and_no_upload_stays_open() {
+    let bench = Bench::new().await;
+    for number in 0..40 {
+        bench.file(&format!("small-{number:02}"), "x");
+    }
+    bench.file("large", vec![1; 12 << 20]);
+    bench.server.faults().add(Fault::new(FaultKind::Hang).on(Operation::UploadPart).nth(2));
+    let mut settings = TransferSettings::default();
+    settings.part_size_bytes = 5 << 20;
+    let backup = bench.builder().transfer(settings).build().unwrap();
+    let mut small = 0;
+    let (events, report) = cancel_when(backup.start(), |event| {
+        small += u32::from(matches!(event, Event::Uploaded { .. }));
+        small == 40
+    })
+    .await;
+    assert_eq!(report.outcome, Outcome::Interrupted);
+    assert_eq!((report.found.files, report.uploaded.files, report.failed_total), (41, 40, 0));
+    assert_eq!(bench.manifest(&report).await.len(), 40);
+    assert_eq!(bench.stored_report(&report).await, report);
+    assert_eq!(bench.open_uploads().await, 0);
+    assert!(!bench.data_keys().await.contains("trips/large"));
+    assert_eq!(events.iter().filter(|event| matches!(event, Event::Stopping)).count(), 1);
+
+    bench.server.faults().clear();
+    let next = soon(backup.run()).await.unwrap();
+    assert_eq!((next.outcome, next.uploaded.files, next.unchanged.files), (Outcome::Success, 1, 40));
+}
+
+#[tokio::test]
+async fn a_run_that_is_cancelled_before_it_begins_does_nothing() {
+    let bench = Bench::new().await;
+    bench.file("a", "a");
+    let run = bench.backup().start();
+    run.cancel_token().cancel();
+    let report = soon(run.finish()).await.unwrap();
+    assert_eq!((report.outcome, report.found.files), (Outcome::Interrupted, 0));
+    assert!(bench.objects().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_holds_nobody_up() {
+    // Where the run is when the server falls silent for good.
+    for (operation, part) in [
+        (Operation::GetObject, "latest.json"),
+        (Operation::GetBucketVersioning, ""),
+        (Operation::PutObject, "trips/a"),
+        (Operation::PutObject, "manifests/"),
+        (Operation::PutObject, "runs/"),
+    ] {
+        let bench = Bench::new().await;
+        bench.file("a", "a");
+        let mut fault = Fault::new(FaultKind::Hang).on(operation);
+        if !part.is_empty() {
+            fault = fault.key_contains(part);
+        }
+        bench.server.faults().add(fault);
+        let run = bench.backup().start();
+        let cancel = run.cancel_token();
+        let ending = tokio::spawn(run.finish());
+        until(|| bench.server.stats().of(operation) > 0 && bench.server.stats().faults > 0).await;
+        cancel.cancel();
+        let began = Instant::now();
+        let report = soon(ending).await.unwrap().unwrap();
+        assert!(began.elapsed() < LOOSELY, "{operation} {part}: {:?}", began.elapsed());
+        assert_eq!(report.outcome, Outcome::Interrupted, "{operation} {part}: {report:#?}");
+        if part == "runs/" || part == "manifests/" {
+            assert!(
+                report.warnings.iter().any(|warning| warning.contains("interrupted before its manifest"))
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_look_for_earlier_files_is_cut_short_too() {
+    let bench = Bench::new().await;
+    bench.server.faults().add(Fault::new(FaultKind::Hang).on(Operation::ListObjectsV2));
+    let run = bench.backup().start();
+    let cancel = run.cancel_token();
+    let ending = tokio::spawn(run.finish());
+    until(|| bench.server.stats().of(Operation::ListObjectsV2) > 0).await;
+    cancel.cancel();
+    let began = Instant::now();
+    assert_eq!(soon(ending).await.unwrap().unwrap().outcome, Outcome::Interrupted);
+    assert!(began.elapsed() < LOOSELY);
+}
+
+#[tokio::test]
+async fn dropping_a_run_stops_everything() {
+    let bench = Bench::new().await;
+    for number in 0..2000 {
+        bench.file(&format!("{number:04}"), "x");
+    }
+    bench.server.faults().add(Fault::new(FaultKind::Latency(Duration::from_millis(20))));
+    let mut run = bench.backup().start();
+    soon(async { while !matches!(run.next().await, Some(Event::Uploaded { .. })) {} }).await;
+    drop(run);
+    // Requests in flight come to their end; then none comes any more.
+    let mut before = bench.server.stats().total();
+    soon(async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let now = bench.server.stats().total();
+            if now == before {
+                break;
+            }
+            before = now;
+        }
+    })
+    .await;
+    bench.server.faults().clear();
+    let objects = bench.objects().await;
+    assert!(objects.len() < 2000, "{}", objects.len());
+    assert!(!objects.keys().any(|key| key.contains(".s3backup/")), "a dropped run leaves no record");
+}

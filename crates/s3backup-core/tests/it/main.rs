@@ -1,0 +1,15 @@
+//! Whole runs against an S3 server and a Slack inside the process.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests end with what they find")]
+
+mod alerts;
+mod bench;
+mod cancel;
+mod events;
+#[path = "../../../s3backup-slack/tests/slack/fake_slack.rs"]
+mod fake_slack;
+mod format;
+mod outcomes;
+mod plan;
+mod steps;
+mod whole_run;

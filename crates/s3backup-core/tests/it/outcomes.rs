@@ -1,0 +1,265 @@
+//! How runs end, and what they say then.
+
+use std::time::Duration;
+
+use s3backup_core::aws_sdk_s3::primitives::ByteStream;
+use s3backup_core::{Backup, Destination, FailureKind, Outcome, RunReport, Source};
+use s3backup_local_s3::{Fault, FaultKind, Operation};
+
+use crate::bench::{BUCKET, Bench, CONTROL, failed, impatient, soon, watch, write};
+use crate::fake_slack::ClosedPort;
+
+fn fatal_of(report: &RunReport) -> (FailureKind, &str) {
+    let fatal = report.fatal.as_ref().unwrap_or_else(|| panic!("no reason: {report:#?}"));
+    assert_eq!(report.outcome, Outcome::Failed);
+    assert!(!fatal.message.contains('\n'), "{}", fatal.message);
+    (fatal.kind, &fatal.message)
+}
+
+#[tokio::test]
+async fn a_file_that_vanishes_makes_the_run_partial_and_the_others_are_sent() {
+    let bench = Bench::new().await;
+    bench.file("stays", "1");
+    let goes = bench.file("goes", "22");
+    let mut run = {
+        // The only request slot is taken by `stays`, whichever comes first, until `goes` is gone.
+        let mut settings = s3backup_core::options::TransferSettings::default();
+        settings.concurrency = 1;
+        bench
+            .server
+            .faults()
+            .add(Fault::new(FaultKind::Latency(Duration::from_millis(300))).on(Operation::GetObject));
+        bench.builder().transfer(settings).build().unwrap().start()
+    };
+    // The walk begins after `latest.json` was asked for; what was walked is not yet read.
+    let report = soon(async {
+        while let Some(event) = run.next().await {
+            if matches!(event, s3backup_core::Event::Found { .. }) {
+                let _ = std::fs::remove_file(&goes);
+            }
+        }
+        run.finish().await
+    })
+    .await
+    .unwrap();
+    // Whether the file was read before it was removed is up to the scheduler; either way the books are right.
+    assert_eq!(report.found.files, report.uploaded.files + report.failed_total);
+    for failure in &report.failed {
+        assert_eq!((failure.kind, report.outcome), (FailureKind::Vanished, Outcome::Partial));
+        assert_eq!(failure.path, goes.display().to_string());
+    }
+    assert!(bench.data_keys().await.contains("trips/stays"));
+}
+
+#[tokio::test]
+async fn one_file_that_cannot_be_backed_up_is_named_and_the_others_are_sent() {
+    let bench = Bench::new().await;
+    bench.file("good", "1");
+    let long = bench.file(&vec!["d".repeat(200); 6].join("/"), "22");
+    let report = soon(bench.backup().run()).await.unwrap();
+    assert_eq!((report.outcome, report.uploaded.files, report.failed_total), (Outcome::Partial, 1, 1));
+    let failure = &report.failed[0];
+    assert_eq!((failure.kind, &failure.path), (FailureKind::KeyTooLong, &long.display().to_string()));
+    assert!(failure.message.contains("shorten the path"), "{}", failure.message);
+    assert!(report.fatal.is_none());
+}
+
+#[tokio::test]
+async fn a_missing_source_fails_the_run_and_the_other_is_sent() {
+    let bench = Bench::new().await;
+    bench.file("good", "1");
+    let job = bench.job().source(Source::new("/nowhere/at/all").prefix("x"));
+    let report = failed(soon(job.source(Source::new(bench.data())).build().unwrap().run()).await);
+    let (kind, message) = fatal_of(&report);
+    assert_eq!(kind, FailureKind::SourceMissing);
+    assert!(message.contains("/nowhere/at/all") && message.contains("mount"), "{message}");
+    assert_eq!(report.uploaded.files, 1);
+    assert_eq!(bench.get("trips/good").await, b"1");
+    assert_eq!(bench.stored_report(&report).await, report);
+}
+
+#[tokio::test]
+async fn an_empty_source_is_a_warning_until_it_had_files() {
+    let bench = Bench::new().await;
+    let backup = bench.backup();
+    let report = soon(backup.run()).await.unwrap();
+    assert_eq!(report.outcome, Outcome::Success);
+    assert!(report.manifests.is_empty());
+    assert!(report.warnings.iter().any(|warning| warning.ends_with("has no files")), "{:?}", report.warnings);
+
+    let file = bench.file("a", "a");
+    assert_eq!(soon(backup.run()).await.unwrap().outcome, Outcome::Success);
+    std::fs::remove_file(file).unwrap();
+    let report = failed(soon(backup.run()).await);
+    let (kind, message) = fatal_of(&report);
+    assert_eq!(kind, FailureKind::SourceEmpty);
+    assert!(message.contains("had files in an earlier run") && message.contains("mounted"), "{message}");
+    assert_eq!(bench.get("trips/a").await, b"a", "a backup outlives its source");
+}
+
+#[tokio::test]
+async fn the_alarm_of_an_emptied_source_does_not_fall_silent_with_time() {
+    let bench = Bench::new().await;
+    let file = bench.file("a", "a");
+    let other = bench.dir("other");
+    write(&other.join("b"), "b");
+    let job = || bench.builder().source(Source::new(bench.dir("other")).prefix("other"));
+    soon(job().build().unwrap().run()).await.unwrap();
+    std::fs::remove_file(file).unwrap();
+    let alarm = failed(soon(job().build().unwrap().run()).await);
+    assert_eq!(fatal_of(&alarm).0, FailureKind::SourceEmpty);
+    // Forty runs later the one that saw files is out of sight.
+    for number in 0..40 {
+        let mut old = alarm.clone();
+        old.run_id = s3backup_core::RunId::new(chrono::DateTime::from_timestamp_nanos(i64::MAX / 2), number);
+        let key = format!("{CONTROL}runs/{}.json", old.run_id);
+        let body = ByteStream::from(serde_json::to_vec(&old).unwrap());
+        bench.client().put_object().bucket(BUCKET).key(key).body(body).send().await.unwrap();
+    }
+    let late = failed(soon(job().build().unwrap().run()).await);
+    assert_eq!(fatal_of(&late).0, FailureKind::SourceEmpty);
+}
+
+#[tokio::test]
+async fn wrong_settings_fail_at_once_with_their_mend() {
+    let bench = Bench::new().await;
+    bench.file("a", "a");
+    let closed = ClosedPort::new();
+    let mut no_bucket = bench.destination();
+    no_bucket.bucket = "no-such-bucket".to_owned();
+    let wrong_secret = bench.destination().credentials(bench.server.access_key(), "wrong");
+    let nobody = bench.destination().endpoint(format!("http://{}", closed.address()));
+    let cases: [(Destination, FailureKind, &[&str]); 3] = [
+        (no_bucket, FailureKind::Bucket, &["no-such-bucket", "[destination]"]),
+        (wrong_secret, FailureKind::Credentials, &["credentials", "secret"]),
+        (nobody, FailureKind::Network, &["no answer", "latest.json"]),
+    ];
+    for (destination, kind, words) in cases {
+        let job = Backup::builder().job("telemetry").host("gw-1").retry(impatient());
+        let backup = job.destination(destination).source(Source::new(bench.data())).build().unwrap();
+        let (events, result) = watch(&backup).await;
+        let error = result.unwrap_err();
+        assert!(error.to_string().starts_with("the backup failed: "), "{error}");
+        let report = failed(Err(error));
+        let (found, message) = fatal_of(&report);
+        assert_eq!(found, kind, "{message}");
+        for word in words {
+            assert!(message.contains(word), "{message} has no {word}");
+        }
+        assert_eq!((report.found.files, report.failed_total), (0, 0));
+        assert_eq!(events.len(), 2, "only begin and end: {events:?}");
+    }
+    assert!(bench.objects().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_not_recorded_in_the_bucket_is_no_success() {
+    for (part, words) in [("runs/", "run report"), ("manifests/", "1 files that are in the bucket")] {
+        let bench = Bench::new().await;
+        bench.file("a", "a");
+        let fault = Fault::new(FaultKind::InternalError).on(Operation::PutObject).key_contains(part);
+        bench.server.faults().add(fault);
+        let report = failed(soon(bench.backup().run()).await);
+        let (kind, message) = fatal_of(&report);
+        assert!(kind == FailureKind::Record && message.contains(words), "{message}");
+        assert_eq!(report.uploaded.files, 1);
+        let is_stored = bench.objects().await.keys().any(|key| key.contains("/runs/"));
+        assert_eq!(is_stored, part == "manifests/");
+        if is_stored {
+            assert_eq!(bench.stored_report(&report).await, report);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_every_file_is_not_asked_for_all_of_them() {
+    let bench = Bench::new().await;
+    for number in 0..300 {
+        bench.file(&format!("data/{number}"), "x");
+    }
+    let fault = Fault::new(FaultKind::AccessDenied).on(Operation::PutObject).key_contains("trips/data/");
+    bench.server.faults().add(fault);
+    let report = failed(soon(bench.backup().run()).await);
+    let (kind, message) = fatal_of(&report);
+    assert!(kind == FailureKind::Denied && message.starts_with("50 files in a row"), "{message}");
+    assert!((50..300).contains(&report.failed_total), "{}", report.failed_total);
+    assert!(report.failed.iter().all(|failure| failure.message.contains("s3:PutObject")));
+    assert_eq!(bench.stored_report(&report).await, report);
+}
+
+#[tokio::test]
+async fn a_server_that_proves_nothing_is_not_trusted() {
+    let bench = Bench::new().await;
+    for number in 0..300 {
+        bench.file(&number.to_string(), "x");
+    }
+    bench.server.faults().add(Fault::new(FaultKind::NoChecksums));
+    let report = failed(soon(bench.backup().run()).await);
+    let (kind, message) = fatal_of(&report);
+    assert_eq!(kind, FailureKind::Checksum);
+    assert!(message.contains("checksum = \"none\""), "{message}");
+    assert_eq!(report.uploaded.files, 0);
+    assert!(report.failed_total < 300, "{}", report.failed_total);
+}
+
+#[tokio::test]
+async fn two_files_of_one_key_are_a_conflict_and_none_is_lost_unsaid() {
+    let bench = Bench::new().await;
+    bench.file("sub/x", "one");
+    let other = bench.dir("other");
+    write(&other.join("x"), "another");
+    let backup = bench.builder().source(Source::new(&other).prefix("sub")).build().unwrap();
+    let report = soon(backup.run()).await.unwrap();
+    assert_eq!((report.outcome, report.uploaded.files, report.failed_total), (Outcome::Partial, 1, 1));
+    assert_eq!(report.failed[0].kind, FailureKind::Conflict);
+    let stored = bench.get("trips/sub/x").await;
+    let lost = if stored == b"one" { other.join("x") } else { bench.data().join("sub/x") };
+    assert_eq!(report.failed[0].path, lost.display().to_string());
+}
+
+#[tokio::test]
+async fn what_another_program_wrote_is_not_overwritten() {
+    let bench = Bench::new().await;
+    bench.file("a", "ours");
+    bench.file("b", "same");
+    for (key, bytes) in [("trips/a", "theirs"), ("trips/b", "same")] {
+        let body = ByteStream::from_static(bytes.as_bytes());
+        let put = bench.client().put_object().bucket(BUCKET).key(key).body(body);
+        let put = put.checksum_algorithm(s3backup_core::aws_sdk_s3::types::ChecksumAlgorithm::Crc64Nvme);
+        put.send().await.unwrap();
+    }
+    let report = soon(bench.backup().run()).await.unwrap();
+    assert_eq!((report.outcome, report.unchanged.files, report.failed_total), (Outcome::Partial, 1, 1));
+    assert_eq!(report.failed[0].kind, FailureKind::Conflict);
+    assert_eq!(bench.get("trips/a").await, b"theirs");
+}
+
+#[tokio::test]
+async fn a_host_that_may_only_write_backs_up() {
+    let bench = Bench::new().await;
+    bench.file("a", "a");
+    bench.server.faults().add(Fault::new(FaultKind::AccessDenied).on(Operation::GetObject));
+    bench.server.faults().add(Fault::new(FaultKind::AccessDenied).on(Operation::GetBucketVersioning));
+    bench.server.faults().add(Fault::new(FaultKind::AccessDenied).on(Operation::ListObjectsV2));
+    let report = soon(bench.backup().run()).await.unwrap();
+    assert_eq!((report.outcome, report.uploaded.files), (Outcome::Success, 1));
+    let empty = bench.job().source(Source::new(bench.dir("none"))).build().unwrap();
+    let report = soon(empty.run()).await.unwrap();
+    let is_said =
+        report.warnings.iter().any(|warning| warning.contains("whether it ever had any cannot be read"));
+    assert!(is_said && report.outcome == Outcome::Success, "{:?}", report.warnings);
+}
+
+#[tokio::test]
+async fn trouble_that_passes_is_repeated_and_counted() {
+    let bench = Bench::new().await;
+    for number in 0..20 {
+        bench.file(&number.to_string(), "x");
+    }
+    let fault = |kind| Fault::new(kind).on(Operation::PutObject).key_contains("trips/1");
+    bench.server.faults().set([fault(FaultKind::SlowDown).nth(1), fault(FaultKind::LostReply).nth(3)]);
+    let report = soon(bench.backup().run()).await.unwrap();
+    assert_eq!((report.outcome, report.retries), (Outcome::Success, 2));
+    assert_eq!((report.uploaded.files, report.uploaded.bytes), (20, 20));
+    assert_eq!(report.uploaded.wire_bytes, 22);
+}
