@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use rustix::fs::OFlags;
@@ -19,6 +20,11 @@ pub const MAX_READS: u32 = 3;
 
 /// How much of a file is hashed at a time when it is not kept in memory.
 const PIECE_BYTES: usize = 256 << 10;
+
+/// The clock by which Linux stamps changes of files moves on in steps of up to 10 ms (`CONFIG_HZ`): of two writes
+/// within one step the second leaves no trace in the times. A file that was written to just now is therefore looked
+/// at a little later, so that every write behind that look has another time.
+const CLOCK_TICK: Duration = Duration::from_millis(20);
 
 /// What became of one try to read a file.
 pub(crate) enum Read<T> {
@@ -50,11 +56,25 @@ pub(crate) fn open(path: &Path, follow_symlinks: bool) -> Result<OpenFile, Error
         .custom_flags(flags)
         .open(path)
         .map_err(|cause| of_io("open", path, cause))?;
-    let metadata = file.metadata().map_err(|cause| of_io("read", path, cause))?;
+    let mut metadata = file.metadata().map_err(|cause| of_io("read", path, cause))?;
     if !metadata.is_file() {
         return Err(Error::NotRegular { path: path.to_owned() });
     }
+    if is_fresh(&metadata) {
+        std::thread::sleep(CLOCK_TICK);
+        metadata = file.metadata().map_err(|cause| of_io("read", path, cause))?;
+    }
     Ok(OpenFile { file: Arc::new(file), path: Arc::new(path.to_owned()), stat: stat_of(&metadata) })
+}
+
+/// Whether the file changed so lately that another change could get the same time.
+fn is_fresh(metadata: &Metadata) -> bool {
+    let changed = Duration::new(
+        u64::try_from(metadata.ctime()).unwrap_or_default(),
+        u32::try_from(metadata.ctime_nsec()).unwrap_or_default(),
+    );
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    now.abs_diff(changed) < CLOCK_TICK
 }
 
 impl OpenFile {
@@ -81,6 +101,19 @@ impl OpenFile {
         Ok(Read::Steady((Bytes::from(bytes), sums)))
     }
 
+    /// Hashes the whole file in parts of one size.
+    pub(crate) fn hash_parts(&self, kind: ChecksumKind, part_size: u64) -> Result<Read<Vec<Sums>>, Error> {
+        let mut parts = Vec::new();
+        for index in 0..self.stat.size.div_ceil(part_size) {
+            let offset = index * part_size;
+            match self.hash_range(kind, offset, part_size.min(self.stat.size - offset))? {
+                Read::Steady(sums) => parts.push(sums),
+                Read::Torn => return Ok(Read::Torn),
+            }
+        }
+        Ok(Read::Steady(parts))
+    }
+
     /// Hashes a range without keeping it.
     pub(crate) fn hash_range(&self, kind: ChecksumKind, offset: u64, len: u64) -> Result<Read<Sums>, Error> {
         let mut hasher = Hasher::new(kind);
@@ -102,8 +135,7 @@ impl OpenFile {
     ///
     /// The open file shows a write, its name shows that another file took its place.
     pub(crate) fn is_steady(&self) -> Result<bool, Error> {
-        let metadata = self.file.metadata().map_err(|cause| of_io("read", &self.path, cause))?;
-        if stat_of(&metadata) != self.stat {
+        if !self.is_unchanged()? {
             return Ok(false);
         }
         match std::fs::metadata(self.path.as_path()) {
@@ -113,6 +145,12 @@ impl OpenFile {
             }
             Err(error) => Err(of_io("read", &self.path, error)),
         }
+    }
+
+    /// Whether the open file is as it was when it was opened.
+    pub(crate) fn is_unchanged(&self) -> Result<bool, Error> {
+        let metadata = self.file.metadata().map_err(|cause| of_io("read", &self.path, cause))?;
+        Ok(stat_of(&metadata) == self.stat)
     }
 
     fn read_at(&self, offset: u64, len: u64) -> Result<Option<Vec<u8>>, Error> {
@@ -168,13 +206,21 @@ mod tests {
 
         // Same length, so only the times tell.
         std::fs::write(&path, b"behind").unwrap();
-        File::options()
-            .write(true)
-            .open(&path)
-            .unwrap()
-            .set_modified(std::time::SystemTime::UNIX_EPOCH)
-            .unwrap();
+        File::options().write(true).open(&path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
         assert!(matches!(file.read_whole(ChecksumKind::Crc64Nvme), Ok(Read::Torn)));
+    }
+
+    /// The second write often comes within the same step of the file system's clock as the first.
+    #[test]
+    fn a_write_right_behind_another_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        for round in 0..20 {
+            std::fs::write(&path, b"before").unwrap();
+            let file = open(&path, false).unwrap();
+            File::options().write(true).open(&path).unwrap().write_all_at(b"behind", 0).unwrap();
+            assert!(!file.is_steady().unwrap(), "round {round}");
+        }
     }
 
     #[test]
