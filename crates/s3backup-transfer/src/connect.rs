@@ -82,10 +82,12 @@ impl Bucket {
             .await
             .map_err(|cause| Error::NoCredentials { cause: Box::new(cause) })?;
 
-        let endpoint = config
-            .endpoint_url()
-            .map(ToOwned::to_owned)
-            .or_else(|| std::env::var("AWS_ENDPOINT_URL_S3").ok());
+        // The order of the SDK: what is said here, then what the environment says of S3, then of all services.
+        let endpoint = options
+            .endpoint
+            .clone()
+            .or_else(|| std::env::var("AWS_ENDPOINT_URL_S3").ok())
+            .or_else(|| config.endpoint_url().map(ToOwned::to_owned));
         let is_foreign = endpoint.as_deref().is_some_and(|url| !is_of_aws(url));
         let mut builder = Builder::from(&config).force_path_style(is_foreign);
         if config.region().is_none() {

@@ -31,7 +31,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The file changed during every read.
-    #[error("{} was written to during each of {reads} reads; nothing of it was kept in the bucket. The next run tries again; raise `min_age` if it is written for long", path.display())]
+    #[error("{} was written to during each of {reads} reads; nothing of it was kept in the bucket. The next run tries again; leave files alone for longer after a change if this one is written for long", path.display())]
     Changed {
         /// The file.
         path: PathBuf,
@@ -62,7 +62,7 @@ pub enum Error {
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
     /// No region is known.
-    #[error("no AWS region: set `region` under [destination], or AWS_REGION")]
+    #[error("no AWS region: set the region of the bucket, or AWS_REGION")]
     NoRegion,
     /// The server answered with an error.
     #[error(transparent)]
@@ -89,7 +89,7 @@ pub enum Error {
     },
     /// The server stored something and showed no checksum of it.
     #[error(
-        "the server took {key} but shows no {checksum} checksum of it, so nothing proves that it arrived whole: set `checksum = \"none\"` under [transfer] if this server knows none, then the ETag or a read-back is the proof"
+        "the server took {key} but shows no {checksum} checksum of it, so nothing proves that it arrived whole: choose the checksum `none` if this server knows none; the ETag or a read-back is the proof then"
     )]
     NotEchoed {
         /// The object.
@@ -129,7 +129,7 @@ pub enum Error {
 
 /// An error that the server answered with.
 #[derive(Debug, thiserror::Error)]
-#[error("{} (HTTP {status}{}{})", .meaning.say(.target, .operation), spaced(.code), request(.request_id))]
+#[error("{} (HTTP {status}{}{}{})", .meaning.say(.target, .operation), spaced(.code), self.words(), request(.request_id))]
 #[non_exhaustive]
 pub struct ServiceError {
     /// The S3 operation.
@@ -159,6 +159,13 @@ enum Meaning {
     Busy,
     Corrupted,
     Other,
+}
+
+/// `s3://bucket` of `s3://bucket/key`.
+fn bucket_of(target: &str) -> &str {
+    let begin = "s3://".len();
+    let end = target.get(begin..).and_then(|rest| rest.find('/')).map_or(target.len(), |at| begin + at);
+    &target[..end]
 }
 
 fn spaced(code: &str) -> String {
@@ -213,11 +220,12 @@ impl Meaning {
 
     fn say(self, target: &str, operation: &str) -> String {
         match self {
-            Self::NoSuchBucket => format!(
-                "there is no such bucket: {target}. Create it, or correct `bucket` under [destination]"
-            ),
+            Self::NoSuchBucket => {
+                format!("there is no such bucket: {}. Create it, or correct its name", bucket_of(target))
+            }
             Self::WrongRegion => format!(
-                "{target} is in another region than the one asked: correct `region` under [destination]"
+                "{} is in another region than the one that was asked: correct the region",
+                bucket_of(target)
             ),
             Self::Credentials => format!(
                 "the server refuses the AWS credentials for {target}: check the access key and its secret, and that they are of this server"
@@ -251,6 +259,16 @@ fn right(operation: &str) -> &str {
 }
 
 impl ServiceError {
+    /// The server's own words, where ours say too little.
+    fn words(&self) -> String {
+        match self.meaning {
+            Meaning::Other | Meaning::Busy | Meaning::WrongRegion if !self.message.is_empty() => {
+                format!(": {}", self.message)
+            }
+            _ => String::new(),
+        }
+    }
+
     /// Whether the same request may go well a moment later.
     pub fn is_retryable(&self) -> bool {
         matches!(self.meaning, Meaning::Busy | Meaning::Corrupted | Meaning::Expired)
@@ -308,8 +326,17 @@ impl Error {
             }
             SdkError::ConstructionFailure(_) => Self::BadRequest { operation, target, cause: chain(&error) },
             other => {
-                let cause = chain(&other);
-                if cause.contains("credentials") || cause.contains("identity") {
+                let cause = cause_of(&other);
+                let is_timeout = match &other {
+                    SdkError::TimeoutError(_) => true,
+                    SdkError::DispatchFailure(failure) => failure.is_timeout(),
+                    _ => false,
+                };
+                if is_timeout {
+                    let cause = "no connection could be made in time".to_owned();
+                    return Self::NoAnswer { operation, target, cause };
+                }
+                if cause.contains("credential") || cause.contains("identity") {
                     return Self::NoCredentials { cause: Box::new(other) };
                 }
                 Self::NoAnswer { operation, target, cause }
@@ -386,20 +413,61 @@ impl Error {
     }
 }
 
-/// An error and its causes, without the empty phrases by which the SDK's layers announce each other.
+/// Phrases by which the layers of the HTTP client announce each other and say nothing.
+const EMPTY_PHRASES: [&str; 12] = [
+    "dispatch failure",
+    "other",
+    "service error",
+    "unhandled error",
+    "io error",
+    "user error",
+    "connection error",
+    "streaming error",
+    "client error (Connect)",
+    "client error (SendRequest)",
+    "tcp connect error",
+    "error reading a body from connection",
+];
+
+/// An error and its causes, each fact once.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut facts: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
+    for error in causes(error) {
         let fact = error.to_string();
-        let is_empty =
-            matches!(fact.as_str(), "dispatch failure" | "other" | "service error" | "unhandled error");
-        if !is_empty && !facts.iter().any(|known| known.contains(&fact)) {
+        if !EMPTY_PHRASES.contains(&fact.as_str()) && !facts.iter().any(|known| known.contains(&fact)) {
             facts.push(fact);
         }
-        next = error.source();
     }
     if facts.is_empty() { error.to_string() } else { facts.join(": ") }
+}
+
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
+/// Why no whole reply came, in the words of a person where it is one of the usual reasons.
+pub(crate) fn cause_of(error: &(dyn std::error::Error + 'static)) -> String {
+    let io = causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).last();
+    let whole = chain(error);
+    match io.map(io::Error::kind) {
+        Some(io::ErrorKind::ConnectionRefused) => "connection refused".to_owned(),
+        Some(
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof,
+        ) => "the connection was closed before the reply was whole".to_owned(),
+        _ if whole.contains("connection closed before message completed") => {
+            "the connection was closed before the reply was whole".to_owned()
+        }
+        Some(io::ErrorKind::TimedOut) => "no connection could be made in time".to_owned(),
+        _ => match whole.strip_prefix("dns error: ") {
+            Some(reason) => format!("the host's name is not known: {reason}"),
+            None => whole,
+        },
+    }
 }
 
 #[cfg(test)]
@@ -468,7 +536,7 @@ mod tests {
     fn a_message_says_what_to_do() {
         assert_eq!(
             service(404, "NoSuchBucket").to_string(),
-            "there is no such bucket: s3://b/k. Create it, or correct `bucket` under [destination] (HTTP 404 NoSuchBucket)"
+            "there is no such bucket: s3://b. Create it, or correct its name (HTTP 404 NoSuchBucket)"
         );
         assert!(service(403, "AccessDenied").to_string().contains("s3:PutObject"));
     }
