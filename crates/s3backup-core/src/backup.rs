@@ -135,6 +135,9 @@ impl Backup {
     /// A file that could not be backed up is no error: it is named in [`RunReport::failed`] and the outcome is
     /// `partial`. Look at [`RunReport::outcome`] before calling it a success.
     ///
+    /// The report is also stored in the bucket, where it is the same but for what happened while it was stored and after:
+    /// that it could not be stored, and that Slack could not be told, are only in the one that is returned.
+    ///
     /// # Errors
     /// [`Error::Failed`], with the report, when the run could not do its work: no credentials, no bucket, a source missing,
     /// a step that failed. Dropping the future stops everything at once: objects that were sent stay, no manifest or report
@@ -170,8 +173,9 @@ impl Backup {
 
 /// A run that is going on.
 ///
-/// Take its events or wait with [`finish`](Self::finish): a run whose events nobody takes waits after some hundred of
-/// them. Dropping it stops the run at once, as dropping [`Backup::run`] does.
+/// Take its events or wait with [`finish`](Self::finish): a run whose events nobody takes waits after a thousand of them,
+/// also when it was cancelled. Dropping it stops the run at once, as dropping [`Backup::run`] does; a step that runs is
+/// killed with all that it started.
 #[derive(Debug)]
 pub struct Run {
     events: mpsc::Receiver<Event>,
@@ -180,12 +184,14 @@ pub struct Run {
 }
 
 impl Run {
-    /// The next thing that happens; `None` after the last. Nothing is lost when the future is dropped.
+    /// The next thing that happens; `None` after the last, which is [`Event::RunFinished`]. Nothing is lost when the
+    /// future is dropped.
     pub async fn next(&mut self) -> Option<Event> {
         self.events.recv().await
     }
 
-    /// A token that ends the run gracefully: what is finished is recorded, and the report says `interrupted`.
+    /// A token that ends the run gracefully, within [`BackupBuilder::grace`]: what is finished is recorded, and the report
+    /// says `interrupted`. What goes wrong from then on is a warning. A run whose work is done already keeps its outcome.
     pub fn cancel_token(&self) -> CancellationToken {
         self.cancel.clone()
     }

@@ -33,17 +33,17 @@ impl Run<'_> {
         );
         let mut settings = job.transfer.clone();
         settings.drain = job.grace.mul_f64(DRAIN_SHARE);
-        let objects = ObjectSettings { run: self.run_id.to_string(), ..job.objects.clone() };
+        let objects = ObjectSettings { run: self.id.to_string(), ..job.objects.clone() };
         let engine = Engine::new(bucket.clone(), settings, objects);
         let (to_engine, planned) = mpsc::channel(UPLOADS_AHEAD);
         let (said, updates) = mpsc::channel(UPDATES_AHEAD);
 
-        let shelf = job.shelf(bucket);
+        let control = job.shelf(bucket);
         // The engine has the drain; the leeway is for what it said last. A segment that does not get through in that
         // time is kept and tried again at the end.
         let time_is_up = grace_is_over(job, self.cancel, DRAIN_SHARE + LEEWAY_SHARE);
         let engine = engine.run(planned, said, stop.clone());
-        let writer = self.write_down(plan, to_engine, updates, &shelf, &stop);
+        let writer = self.write_down(plan, to_engine, updates, &control, &stop);
         tokio::select! {
             _ = async { tokio::join!(engine, writer) } => {}
             () = time_is_up => {}
@@ -56,7 +56,7 @@ impl Run<'_> {
         mut plan: Plan,
         to_engine: mpsc::Sender<Upload>,
         mut updates: mpsc::Receiver<Update>,
-        shelf: &Shelf<'_>,
+        control: &Shelf<'_>,
         stop: &CancellationToken,
     ) {
         let mut to_engine = Some(to_engine);
@@ -74,7 +74,7 @@ impl Run<'_> {
                     for update in batch.drain(..) {
                         self.take(update).await;
                     }
-                    self.record.store_segments(self.events, shelf).await;
+                    self.record.store_segments(self.events, control).await;
                 }
                 slot = reserve(sender.as_ref()), if sender.is_some() => match slot {
                     Some(slot) => {
@@ -84,15 +84,16 @@ impl Run<'_> {
                     }
                     None => to_engine = None,
                 },
-                lines = plan.next(), if to_engine.is_some() && waiting.is_empty() => match lines {
-                    Some(lines) => self.take_lines(lines, &mut waiting).await,
-                    None => {
+                lines = plan.next(), if to_engine.is_some() && waiting.is_empty() => {
+                    if let Some(lines) = lines {
+                        self.take_lines(lines, &mut waiting).await;
+                    } else {
                         to_engine = None;
                         if !stop.is_cancelled() {
                             self.events.emit(Event::DiscoveryFinished { found: self.record.found() }).await;
                         }
                     }
-                },
+                }
             }
             if self.record.is_hopeless() {
                 stop.cancel();

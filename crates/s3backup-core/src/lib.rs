@@ -40,6 +40,25 @@
 //! # Ok(())
 //! # }
 //! ```
+//! [`Event::RunStarted`] comes first and [`Event::RunFinished`] last, each once. Between them every file that was selected
+//! has one [`Event::Uploaded`], [`Event::Unchanged`] or [`Event::Failed`], unless the run was cut short. A slow watcher
+//! slows the run down and misses nothing.
+//!
+//! # How runs end
+//! | [`Outcome`] | [`Backup::run`] gives | meaning |
+//! | --- | --- | --- |
+//! | `Success` | `Ok` | every selected file is proved to be in the bucket |
+//! | `Partial` | `Ok` | the run ended and some are not, each named in [`RunReport::failed`]; or a step failed that may |
+//! | `Interrupted` | `Ok` | it was cancelled before its work was done |
+//! | `Failed` | [`Error::Failed`] | it could not do its work, for the reason in [`RunReport::fatal`] |
+//!
+//! In every report of a run that was not cut short, [`RunReport::found`] is the number of files in
+//! [`RunReport::uploaded`], in [`RunReport::unchanged`] and among the failures together. Failures may be more: what could
+//! not even be looked at, such as a directory that must not be read, is no file that was found.
+//!
+//! # What is in the bucket
+//! The files under their own names, and below `PREFIX/.s3backup/<job>/<host>/` the manifest of each run ([`manifest`]) and
+//! its report. A report in the bucket means that the run ended and that what it speaks of is there.
 //!
 //! # What it is not
 //! No command line, no configuration file, no global state, no logger of its own: it logs to the [`slog::Logger`] that it

@@ -1,6 +1,7 @@
 //! What a backup is told: plain values, checked when the backup is built.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -159,8 +160,9 @@ impl Destination {
     }
 }
 
-/// A program that runs before the upload, for example to make the data.
-#[derive(Clone, Debug)]
+/// A program that runs before the upload, for example to make the data. `Debug` shows the names of its variables and not
+/// their values.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Step {
     /// Its name in logs and reports.
@@ -188,9 +190,23 @@ impl Step {
             cwd: None,
             env: BTreeMap::new(),
             pass_env: Vec::new(),
-            timeout: Duration::from_secs(30 * 60),
+            timeout: Duration::from_mins(30),
             on_failure: OnFailure::Abort,
         }
+    }
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Step")
+            .field("name", &self.name)
+            .field("command", &self.command)
+            .field("cwd", &self.cwd)
+            .field("env", &self.env.keys())
+            .field("pass_env", &self.pass_env)
+            .field("timeout", &self.timeout)
+            .field("on_failure", &self.on_failure)
+            .finish()
     }
 }
 

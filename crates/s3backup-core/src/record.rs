@@ -265,12 +265,12 @@ impl Record {
     /// run: what it lists is in the bucket, but a restore would not find it.
     ///
     /// When the future is dropped, the segment that was on its way is stored by the next call.
-    pub(crate) async fn store_segments(&mut self, events: &Emitter, shelf: &Shelf<'_>) {
+    pub(crate) async fn store_segments(&mut self, events: &Emitter, control: &Shelf<'_>) {
         while let Some(segment) = self.unstored.front() {
             let name = format!("manifests/{}/{}.jsonl.zst", self.run_id, segment.number);
             let crc64nvme = crc64nvme_base64(&segment.bytes);
             let lines = segment.lines;
-            let stored = shelf.store(&name, segment.bytes.clone()).await;
+            let stored = control.store(&name, segment.bytes.clone()).await;
             self.unstored.pop_front();
             match stored {
                 Ok(key) => self.manifests.push(ManifestRef { key, lines, crc64nvme }),
@@ -342,7 +342,8 @@ impl Shelf<'_> {
     /// Stores one piece under its name below the job's control prefix.
     pub(crate) async fn store(&self, name: &str, bytes: bytes::Bytes) -> Result<s3backup_model::Key, String> {
         let key = self.naming.control_key(name).map_err(|error| error.to_string())?;
-        self.bucket.write(&key, bytes, self.checksum, self.sse).await.map_err(|error| error.to_line())?;
+        let writing = Box::pin(self.bucket.write(&key, bytes, self.checksum, self.sse));
+        writing.await.map_err(|error| error.to_line())?;
         Ok(key)
     }
 }

@@ -44,7 +44,7 @@ pub(crate) async fn run(job: Arc<Job>, events: Emitter, cancel: CancellationToke
         job: &job,
         events: &events,
         cancel: &cancel,
-        run_id: run_id.clone(),
+        id: run_id.clone(),
         begun,
     };
     let bucket = run.work_and_say_when_stopping().await;
@@ -90,7 +90,7 @@ pub(crate) struct Run<'a> {
     pub(crate) job: &'a Job,
     pub(crate) events: &'a Emitter,
     pub(crate) cancel: &'a CancellationToken,
-    pub(crate) run_id: RunId,
+    pub(crate) id: RunId,
     pub(crate) begun: Begun,
 }
 
@@ -127,7 +127,7 @@ impl Run<'_> {
             }
         };
         if self.steps().await {
-            self.transfer(&bucket).await;
+            Box::pin(self.transfer(&bucket)).await;
             if !self.record.is_hopeless() {
                 let cancel = self.cancel;
                 tokio::select! {
@@ -180,7 +180,7 @@ impl Run<'_> {
         let job = self.job;
         let day = self.begun.at.with_timezone(&job.timezone).date_naive();
         let surroundings = Surroundings {
-            given: vec![("BACKUP_RUN_ID", self.run_id.to_string()), ("BACKUP_DAY", day.to_string())],
+            given: vec![("BACKUP_RUN_ID", self.id.to_string()), ("BACKUP_DAY", day.to_string())],
             secrets: job.secrets.clone(),
             grace: job.grace.mul_f64(DRAIN_SHARE),
         };

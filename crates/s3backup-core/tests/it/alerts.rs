@@ -1,5 +1,6 @@
 //! What Slack is told of a run, and what happens when it cannot be.
 
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -112,7 +113,7 @@ impl slog::Drain for Lines {
         struct Text(String);
         impl slog::Serializer for Text {
             fn emit_arguments(&mut self, key: slog::Key, value: &std::fmt::Arguments<'_>) -> slog::Result {
-                self.0 += &format!(" {key}={value}");
+                write!(self.0, " {key}={value}").map_err(|_| slog::Error::Other)?;
                 Ok(())
             }
         }
@@ -139,10 +140,10 @@ async fn no_secret_is_in_a_report_a_log_or_debug_output() {
         let builder = bench.builder().slack(options).logger(logger);
         let mut shown = format!("{builder:?}");
         let backup = builder.build().unwrap();
-        shown += &format!("{backup:?}");
+        write!(shown, "{backup:?}").unwrap();
         let report = soon(backup.run()).await.unwrap();
         assert!(report.warnings.iter().any(|warning| warning.contains("Slack was not told")));
-        shown += &format!("{report:?}");
+        write!(shown, "{report:?}").unwrap();
         shown += &lines.0.lock().unwrap();
         assert!(shown.contains("run finished") && shown.contains("job=telemetry"), "{shown}");
         for secret in ["xoxb-hush", "HUSH", bench.server.secret_key()] {

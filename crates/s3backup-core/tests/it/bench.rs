@@ -19,7 +19,7 @@ pub(crate) const BUCKET: &str = "fleet-backup";
 pub(crate) const CONTROL: &str = "trips/.s3backup/telemetry/gw-1/";
 
 /// How long a test waits for what must happen at once before it says that it did not.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) struct Bench {
     pub(crate) server: LocalS3,

@@ -8,8 +8,8 @@ use s3backup_local_s3::{Fault, FaultKind, Operation};
 
 use crate::bench::{Bench, soon, until};
 
-/// The grace is 3 s; the rest is for a machine that is busy with other tests.
-const LOOSELY: Duration = Duration::from_secs(6);
+/// The grace is 3 s, and schedulers kill after 5; the difference is for a machine that is busy with other tests.
+const LOOSELY: Duration = Duration::from_secs(5);
 
 /// Cancels as soon as `when` says so, and takes the rest.
 async fn cancel_when(mut run: Run, mut when: impl FnMut(&Event) -> bool) -> (Vec<Event>, RunReport) {
@@ -40,8 +40,7 @@ async fn what_is_finished_is_recorded_and_no_upload_stays_open() {
     }
     bench.file("large", vec![1; 12 << 20]);
     bench.server.faults().add(Fault::new(FaultKind::Hang).on(Operation::UploadPart).nth(2));
-    let mut settings = TransferSettings::default();
-    settings.part_size_bytes = 5 << 20;
+    let settings = TransferSettings { part_size_bytes: 5 << 20, ..TransferSettings::default() };
     let backup = bench.builder().transfer(settings).build().unwrap();
     let mut small = 0;
     let (events, report) = cancel_when(backup.start(), |event| {

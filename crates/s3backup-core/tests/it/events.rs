@@ -22,8 +22,7 @@ async fn the_stream_is_complete_and_in_order() {
         .server
         .faults()
         .add(Fault::new(FaultKind::SlowDown).on(Operation::PutObject).key_contains("trips/0").nth(2));
-    let mut settings = TransferSettings::default();
-    settings.part_size_bytes = 5 << 20;
+    let settings = TransferSettings { part_size_bytes: 5 << 20, ..TransferSettings::default() };
     let job = bench.job().source(Source::new(bench.data()).exclude(["*.out"])).transfer(settings);
     let (events, result) = watch(&job.step(Step::new("make", ["true"])).build().unwrap()).await;
     let report = result.unwrap();

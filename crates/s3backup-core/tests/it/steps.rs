@@ -28,8 +28,8 @@ fn is_alive(pid: &str) -> bool {
 #[tokio::test]
 async fn output_is_told_line_by_line_whatever_it_is() {
     let bench = Bench::new().await;
-    let script = r#"echo out; echo err >&2; printf 'bad \377 byte\r\n'; head -c 20000 /dev/zero | tr '\0' x; echo
-        echo; printf 'no end'; printf 'err without end' >&2; echo '{}' > made.json"#;
+    let script = r"echo out; echo err >&2; printf 'bad \377 byte\r\n'; head -c 20000 /dev/zero | tr '\0' x; echo
+        echo; printf 'no end'; printf 'err without end' >&2; echo '{}' > made.json";
     let mut step = shell(script);
     step.cwd = Some(bench.data());
     let (events, result) = watch(&bench.builder().step(step).build().unwrap()).await;

@@ -10,6 +10,8 @@ use s3backup_core::{FailureKind, Outcome, RunReport, Select, Source};
 
 use crate::bench::{Bench, CONTROL, read_segment, soon, write};
 
+const DAY_NS: i64 = 86_400_000_000_000;
+
 /// A path of more bytes than a key may have, though each name in it is short enough.
 fn long_path() -> String {
     vec!["d".repeat(200); 6].join("/")
@@ -157,7 +159,6 @@ async fn days_begin_at_midnight_of_the_job() {
         let file = std::fs::File::create(bench.data().join(name)).unwrap();
         file.set_modified((midnight + chrono::TimeDelta::nanoseconds(offset_ns)).into()).unwrap();
     };
-    const DAY_NS: i64 = 86_400_000_000_000;
     at("before-yesterday", -DAY_NS - 1);
     at("yesterday-first", -DAY_NS);
     at("yesterday-last", -1);
@@ -199,7 +200,7 @@ async fn a_file_that_is_too_young_waits_for_the_next_run() {
         let file = std::fs::File::create(bench.data().join(name)).unwrap();
         file.set_modified((now - chrono::TimeDelta::seconds(age_s)).into()).unwrap();
     }
-    let source = Source::new(bench.data()).min_age(std::time::Duration::from_secs(120));
+    let source = Source::new(bench.data()).min_age(std::time::Duration::from_mins(2));
     let backup = bench.job().source(source).clock(std::sync::Arc::new(move || now)).build().unwrap();
     let report = soon(backup.run()).await.unwrap();
     assert_eq!((report.outcome, report.uploaded.files), (Outcome::Success, 1));
