@@ -38,6 +38,11 @@ impl Payload {
         }
     }
 
+    /// Else it is read again for each attempt.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        matches!(self, Self::Whole(_))
+    }
+
     pub(crate) fn to_stream(&self) -> ByteStream {
         match self {
             Self::Whole(bytes) => ByteStream::from(bytes.clone()),

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
@@ -14,8 +15,12 @@ use aws_sdk_s3::types::{
 };
 use bytes::Bytes;
 use s3backup_model::Key;
+use s3backup_model::manifest::ChecksumType;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio_util::sync::CancellationToken;
 
-use crate::checksum::{Proof, Sums, Whole};
+use crate::checksum::{Proof, Sums, Whole, encode_crc64};
+use crate::error::cause_of;
 use crate::retry::Backoff;
 use crate::{ChecksumKind, Error, ObjectSettings, RetrySettings, Sse};
 
@@ -26,6 +31,8 @@ pub struct Bucket {
     name: Arc<str>,
     endpoint: Option<Arc<str>>,
     backoff: Arc<Backoff>,
+    /// Whether the bucket is known to be there.
+    exists: Arc<AtomicBool>,
 }
 
 /// What the server says of an object.
@@ -59,15 +66,22 @@ impl ObjectInfo {
         }
     }
 
-    /// Whether this shows that the object has exactly these bytes.
-    pub(crate) fn proves(&self, whole: &Whole, kind: ChecksumKind) -> bool {
-        let crc64 = crate::checksum::encode_crc64(whole.crc64);
-        self.size == whole.len
-            && match &whole.proof {
-                _ if self.crc64nvme.as_ref() == Some(&crc64) => true,
-                Proof::Checksum(value, _) => self.checksum(kind) == Some(value),
-                Proof::Etag(etag) => self.etag == *etag,
-            }
+    /// The sign by which this shows that the object has exactly these bytes; `None` where it shows no such thing.
+    pub(crate) fn proof_of(&self, whole: &Whole, kind: ChecksumKind) -> Option<Proof> {
+        let crc64 = encode_crc64(whole.crc64);
+        let shown = match &whole.proof {
+            Proof::Checksum(value, _) => self.checksum(kind) == Some(value),
+            Proof::Etag(etag) => self.etag == *etag,
+        };
+        if self.size != whole.len {
+            None
+        } else if shown {
+            Some(whole.proof.clone())
+        } else if self.crc64nvme.as_ref() == Some(&crc64) {
+            Some(Proof::Checksum(crc64, ChecksumType::FullObject))
+        } else {
+            None
+        }
     }
 }
 
@@ -112,6 +126,33 @@ impl Condition {
     }
 }
 
+/// What a request waits for before each of its attempts; by default for nothing.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Gate<'a> {
+    /// One permit for each request in flight.
+    pub(crate) requests: Option<&'a Semaphore>,
+    /// No attempt is begun, and no wait between two goes on, once this is set.
+    pub(crate) cancel: Option<&'a CancellationToken>,
+}
+
+impl<'a> Gate<'a> {
+    /// Runs `work` unless the run ends first.
+    pub(crate) async fn unless_cancelled<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
+        let Some(cancel) = self.cancel else { return Ok(work.await) };
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(Error::Cancelled),
+            done = work => Ok(done),
+        }
+    }
+
+    async fn pass(&self) -> Result<Option<SemaphorePermit<'a>>, Error> {
+        let Some(requests) = self.requests else { return Ok(None) };
+        let permit = self.unless_cancelled(requests.acquire()).await?;
+        permit.map(Some).map_err(|_| Error::Cancelled)
+    }
+}
+
 /// One try of a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attempt {
@@ -137,6 +178,7 @@ impl Bucket {
             name: name.into(),
             endpoint: endpoint.map(Into::into),
             backoff: Arc::new(Backoff::new(RetrySettings::default())),
+            exists: Arc::default(),
         }
     }
 
@@ -167,9 +209,11 @@ impl Bucket {
     }
 
     /// Runs `request` until it succeeds, fails for good, or the attempts are used up. Each attempt has a time limit
-    /// that grows with `bytes`. `on_retry` hears of each failure that is followed by another attempt.
+    /// that grows with `bytes`; the time at the gate is not part of it. `on_retry` hears of each failure that is
+    /// followed by another attempt.
     pub(crate) async fn repeat<T, F>(
         &self,
+        gate: Gate<'_>,
         operation: &'static str,
         key: &Key,
         bytes: u64,
@@ -180,34 +224,56 @@ impl Bucket {
         F: Future<Output = Result<T, Error>>,
     {
         let mut attempt = Attempt { number: 1, ambiguous: false };
-        let limit = self.backoff.timeout_for(bytes);
         loop {
-            let result = tokio::time::timeout(limit, request(attempt)).await.unwrap_or_else(|_| {
-                let cause = format!("nothing came for {} s", limit.as_secs_f64());
-                Err(Error::NoAnswer { operation, target: self.target(key), cause })
-            });
+            let permit = gate.pass().await?;
+            let result = self.in_time(operation, key, bytes, request(attempt)).await;
+            drop(permit);
             let error = match result {
                 Err(error) if error.is_retryable() => error,
                 done => return done,
             };
             let Some(wait) = self.backoff.wait_after(attempt.number) else { return Err(error) };
             on_retry(attempt.number, wait, &error);
-            tokio::time::sleep(wait).await;
+            gate.unless_cancelled(tokio::time::sleep(wait)).await?;
             attempt =
                 Attempt { number: attempt.number + 1, ambiguous: attempt.ambiguous || error.is_ambiguous() };
         }
     }
 
+    /// One attempt, which counts as lost after a time that grows with `bytes`.
+    pub(crate) async fn in_time<T>(
+        &self,
+        operation: &'static str,
+        key: &Key,
+        bytes: u64,
+        request: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let limit = self.backoff.timeout_for(bytes);
+        tokio::time::timeout(limit, request).await.unwrap_or_else(|_| {
+            let cause = format!("nothing came for {} s", limit.as_secs_f64());
+            Err(Error::NoAnswer { operation, target: self.target(key), cause })
+        })
+    }
+
+    /// How long to wait after attempt number `attempt` failed; `None` when it was the last.
+    pub(crate) fn wait_after(&self, attempt: u32) -> Option<Duration> {
+        self.backoff.wait_after(attempt)
+    }
+
     /// What the server says of an object; `None` when there is none. Repeats what may go well later.
     pub async fn head(&self, key: &Key) -> Result<Option<ObjectInfo>, Error> {
-        let result = self.repeat("HeadObject", key, 0, |_, _, _| {}, |_| self.head_once(key)).await;
+        let result =
+            self.repeat(Gate::default(), "HeadObject", key, 0, |_, _, _| {}, |_| self.head_once(key)).await;
         found(result)
     }
 
     pub(crate) async fn head_once(&self, key: &Key) -> Result<ObjectInfo, Error> {
         let request = self.client.head_object().bucket(&*self.name).key(key.as_str());
         let reply = request.checksum_mode(ChecksumMode::Enabled).send().await;
-        let reply = reply.map_err(|error| self.error("HeadObject", key, error))?;
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(error) => return Err(self.reason_for(key, self.error("HeadObject", key, error)).await),
+        };
         Ok(ObjectInfo {
             size: reply.content_length().and_then(|len| u64::try_from(len).ok()).unwrap_or_default(),
             etag: unquoted(reply.e_tag()),
@@ -219,6 +285,27 @@ impl Bucket {
         })
     }
 
+    /// A refused HEAD has no body and so no reason: a missing bucket looks like a missing object, and expired
+    /// credentials like any bad request. GET is refused with a reason. It is asked where the reason matters, and for
+    /// the bucket's sake until one object was missing from a bucket that is there.
+    async fn reason_for(&self, key: &Key, error: Error) -> Error {
+        let status = error.service().map_or(0, |refusal| refusal.status);
+        if !(status == 400 || (status == 404 && !self.exists.load(Ordering::Relaxed))) {
+            return error;
+        }
+        let get = self.client.get_object().bucket(&*self.name).key(key.as_str()).range("bytes=0-0");
+        let Err(reason) = get.send().await else { return error };
+        let reason = self.error("HeadObject", key, reason);
+        match reason.service() {
+            Some(refusal) if refusal.code.is_empty() || refusal.status != status => error,
+            Some(refusal) => {
+                self.exists.fetch_or(refusal.is_not_found(), Ordering::Relaxed);
+                reason
+            }
+            None => error,
+        }
+    }
+
     /// Reads a small object whole; `None` when there is none.
     ///
     /// # Errors
@@ -226,6 +313,7 @@ impl Bucket {
     pub async fn read(&self, key: &Key, limit: u64) -> Result<Option<Bytes>, Error> {
         let result = self
             .repeat(
+                Gate::default(),
                 "GetObject",
                 key,
                 limit,
@@ -242,8 +330,11 @@ impl Bucket {
                             cause,
                         });
                     }
-                    let body =
-                        reply.body.collect().await.map_err(|error| self.lost("GetObject", key, &error))?;
+                    let body = reply
+                        .body
+                        .collect()
+                        .await
+                        .map_err(|error| self.lost("GetObject", key, cause_of(&error)))?;
                     Ok(body.into_bytes())
                 },
             )
@@ -251,9 +342,20 @@ impl Bucket {
         found(result)
     }
 
-    pub(crate) async fn get_once(&self, key: &Key) -> Result<GetObjectOutput, Error> {
-        let reply = self.client.get_object().bucket(&*self.name).key(key.as_str()).send().await;
-        reply.map_err(|error| self.error("GetObject", key, error))
+    async fn get_once(&self, key: &Key) -> Result<GetObjectOutput, Error> {
+        self.get_from(key, 0, None).await
+    }
+
+    /// What comes behind the first `at` bytes, if the object still has this ETag.
+    pub(crate) async fn get_from(
+        &self,
+        key: &Key,
+        at: u64,
+        etag: Option<String>,
+    ) -> Result<GetObjectOutput, Error> {
+        let request = self.client.get_object().bucket(&*self.name).key(key.as_str()).set_if_match(etag);
+        let request = if at > 0 { request.range(format!("bytes={at}-")) } else { request };
+        request.send().await.map_err(|error| self.error("GetObject", key, error))
     }
 
     /// Writes a small object of control data in storage class STANDARD, whatever had the key before.
@@ -271,6 +373,7 @@ impl Bucket {
         let len = bytes.len() as u64;
         let info = self
             .repeat(
+                Gate::default(),
                 "PutObject",
                 key,
                 len,
@@ -352,6 +455,7 @@ impl Bucket {
                 cause: error.to_string(),
             })?;
         self.repeat(
+            Gate::default(),
             "ListObjectsV2",
             &named,
             0,
@@ -392,15 +496,23 @@ impl Bucket {
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        Error::of_sdk(operation, self.target(key), error)
+        match (Error::of_sdk(operation, self.target(key), error), &self.endpoint) {
+            // Who does not answer is worth saying, where it is not simply AWS.
+            (Error::NoAnswer { operation, target, cause }, Some(endpoint)) => {
+                let address = endpoint.split_once("://").map_or(&**endpoint, |(_, address)| address);
+                let cause = format!("{cause} ({})", address.trim_end_matches('/'));
+                Error::NoAnswer { operation, target, cause }
+            }
+            (error, _) => error,
+        }
     }
 
-    pub(crate) fn lost(&self, operation: &'static str, key: &Key, cause: &dyn fmt::Display) -> Error {
-        Error::NoAnswer { operation, target: self.target(key), cause: cause.to_string() }
+    pub(crate) fn lost(&self, operation: &'static str, key: &Key, cause: impl Into<String>) -> Error {
+        Error::NoAnswer { operation, target: self.target(key), cause: cause.into() }
     }
 }
 
-fn found<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
+pub(crate) fn found<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.is_not_found() => Ok(None),

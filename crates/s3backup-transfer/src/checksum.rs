@@ -195,17 +195,15 @@ impl Whole {
         };
         Self { len: sums.len, crc64: sums.crc64, proof }
     }
+}
 
+impl Proof {
     /// The checksum as a manifest names it; none where the proof was an ETag.
-    pub(crate) fn stored_checksum(&self, kind: ChecksumKind) -> Option<StoredChecksum> {
-        match &self.proof {
-            Proof::Checksum(value, r#type) => Some(StoredChecksum {
-                algorithm: kind.as_str().to_owned(),
-                value: value.clone(),
-                r#type: *r#type,
-            }),
-            Proof::Etag(_) => None,
-        }
+    pub(crate) fn stored_checksum(&self, kind: ChecksumKind, crc64: u64) -> Option<StoredChecksum> {
+        let Self::Checksum(value, r#type) = self else { return None };
+        // An older object may show CRC64NVME where another kind is asked for now.
+        let kind = if *value == encode_crc64(crc64) { ChecksumKind::Crc64Nvme } else { kind };
+        Some(StoredChecksum { algorithm: kind.as_str().to_owned(), value: value.clone(), r#type: *r#type })
     }
 }
 

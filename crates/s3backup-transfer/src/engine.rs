@@ -1,19 +1,18 @@
 //! Takes planned uploads and sends them, many at a time, within stated limits.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use s3backup_model::manifest::StoredChecksum;
 use s3backup_model::{Entry, FileStat, Key};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::bucket::ObjectInfo;
-use crate::checksum::{Proof, Whole, encode_crc64};
+use crate::bucket::{Attempt, Gate, ObjectInfo, found};
 use crate::read::{self, MAX_READS, Read};
 use crate::{Bucket, ChecksumKind, Error, MAX_OBJECT_BYTES, ObjectSettings, TransferSettings, part_size_for};
 
@@ -134,14 +133,30 @@ pub(crate) struct Shared {
     memory: Semaphore,
     memory_kib: u32,
     large: Semaphore,
+    /// Keys of files on their way: conditions of writes do not hold on every server between two at the same time.
+    keys: Mutex<HashSet<Key>>,
+    key_freed: Notify,
     /// Whether the server takes conditions; learnt from its first refusal.
     conditional: AtomicBool,
 }
 
 impl Shared {
-    /// The right to have one request in flight.
-    pub(crate) async fn request_slot(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Error> {
-        self.requests.acquire().await.map_err(|_| Error::Cancelled)
+    fn keys(&self) -> MutexGuard<'_, HashSet<Key>> {
+        // A poisoned lock only means that another task panicked beside it: the set is changed in one step.
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Holds a key until it is dropped.
+struct KeyGuard<'a> {
+    shared: &'a Shared,
+    key: &'a Key,
+}
+
+impl Drop for KeyGuard<'_> {
+    fn drop(&mut self) {
+        self.shared.keys().remove(self.key);
+        self.shared.key_freed.notify_waiters();
     }
 }
 
@@ -155,6 +170,8 @@ impl Engine {
             memory: Semaphore::new(memory_kib as usize),
             memory_kib,
             large: Semaphore::new(LARGE_FILES),
+            keys: Mutex::default(),
+            key_freed: Notify::new(),
             conditional: AtomicBool::new(true),
             bucket,
             settings,
@@ -198,21 +215,22 @@ impl Engine {
                 }
             }
         }
-        let drained = async {
-            while let Some(ended) = tasks.join_next_with_id().await {
-                report_defect(ended, &mut names, &updates).await;
-            }
-        };
-        tokio::pin!(drained);
         let time_is_up = async {
             cancel.cancelled().await;
             tokio::time::sleep(self.shared.settings.drain).await;
         };
-        tokio::select! {
-            () = &mut drained => {}
-            () = time_is_up => {}
+        tokio::pin!(time_is_up);
+        loop {
+            tokio::select! {
+                ended = tasks.join_next_with_id() => match ended {
+                    Some(ended) => report_defect(ended, &mut names, &updates).await,
+                    None => break,
+                },
+                () = &mut time_is_up => break,
+            }
         }
-        // What is left when the time is up ends here, with the set that owns it.
+        // What is left when the time is up ends here, and nothing is said after this returns.
+        tasks.shutdown().await;
     }
 }
 
@@ -261,7 +279,10 @@ pub(crate) struct FileTransfer {
 
 impl FileTransfer {
     async fn run(self, upload: Upload, _slot: OwnedSemaphorePermit) {
-        let result = self.send(&upload.entry).await;
+        let result = match self.alone_with_key().await {
+            Ok(_guard) => self.send(&upload.entry).await,
+            Err(error) => Err(error),
+        };
         if matches!(result, Err(Error::Cancelled)) {
             return;
         }
@@ -275,6 +296,17 @@ impl FileTransfer {
         self.say(Update::Done(Box::new(done))).await;
     }
 
+    /// Waits until no other file of this run is on its way to the same key; then the bucket tells that it is taken.
+    async fn alone_with_key(&self) -> Result<KeyGuard<'_>, Error> {
+        loop {
+            let freed = self.shared.key_freed.notified();
+            if self.shared.keys().insert(self.key.clone()) {
+                return Ok(KeyGuard { shared: &self.shared, key: &self.key });
+            }
+            self.gate().unless_cancelled(freed).await?;
+        }
+    }
+
     /// Reads and sends until a read was not disturbed.
     async fn send(&self, entry: &Entry) -> Result<Stored, Error> {
         let path = entry.path();
@@ -284,7 +316,7 @@ impl FileTransfer {
                 return Err(Error::TooLarge { path, size });
             }
             let part_size = part_size_for(size, self.shared.settings.part_size_bytes);
-            let sent = if size <= part_size && part_size <= self.shared.settings.memory_bytes {
+            let sent = if size <= part_size.min(self.shared.settings.memory_bytes) {
                 self.send_whole(&path, &mut size).await?
             } else {
                 self.send_parts(&path, &mut size, part_size).await?
@@ -300,27 +332,43 @@ impl FileTransfer {
     pub(crate) async fn reserve(&self, bytes: u64) -> Result<tokio::sync::SemaphorePermit<'_>, Error> {
         let kib = u32::try_from((bytes + FILE_OVERHEAD_BYTES) >> 10).unwrap_or(u32::MAX);
         let memory = self.shared.memory.acquire_many(kib.min(self.shared.memory_kib));
-        self.permit(async { memory.await.map_err(|_| Error::Cancelled) }).await
-    }
-
-    /// The right to have one request in flight, as long as the run goes on.
-    pub(crate) async fn request_slot(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Error> {
-        self.permit(self.shared.request_slot()).await
+        self.gate().unless_cancelled(memory).await?.map_err(|_| Error::Cancelled)
     }
 
     pub(crate) async fn large_file_slot(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Error> {
-        self.permit(async { self.shared.large.acquire().await.map_err(|_| Error::Cancelled) }).await
+        let large = self.gate().unless_cancelled(self.shared.large.acquire()).await?;
+        large.map_err(|_| Error::Cancelled)
     }
 
-    async fn permit<'a>(
+    /// What requests of this file wait for as long as the run goes on.
+    pub(crate) fn gate(&self) -> Gate<'_> {
+        Gate { requests: Some(&self.shared.requests), cancel: Some(&self.cancel) }
+    }
+
+    /// The same for requests that bring to an end what was begun, also when the run is ending.
+    pub(crate) fn last_gate(&self) -> Gate<'_> {
+        Gate { cancel: None, ..self.gate() }
+    }
+
+    /// Runs a request of this file until it succeeds or fails for good, and counts and tells of the repeats.
+    pub(crate) async fn repeat<T, F>(
         &self,
-        permit: impl Future<Output = Result<tokio::sync::SemaphorePermit<'a>, Error>>,
-    ) -> Result<tokio::sync::SemaphorePermit<'a>, Error> {
-        tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => Err(Error::Cancelled),
-            permit = permit => permit,
-        }
+        gate: Gate<'_>,
+        operation: &'static str,
+        bytes: u64,
+        request: impl FnMut(Attempt) -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let on_retry = |attempt, delay, error: &Error| self.note_retry(attempt, delay, error);
+        self.shared.bucket.repeat(gate, operation, &self.key, bytes, on_retry, request).await
+    }
+
+    /// What the server says of this file's object.
+    pub(crate) async fn head(&self) -> Result<Option<ObjectInfo>, Error> {
+        let bucket = &self.shared.bucket;
+        found(self.repeat(self.gate(), "HeadObject", 0, |_| bucket.head_once(&self.key)).await)
     }
 
     pub(crate) async fn say(&self, update: Update) {
@@ -335,7 +383,7 @@ impl FileTransfer {
     }
 
     /// Counts a repeated request and tells of it.
-    pub(crate) fn note_retry(&self, attempt: u32, delay: Duration, error: &Error) {
+    fn note_retry(&self, attempt: u32, delay: Duration, error: &Error) {
         self.counters.retries.fetch_add(1, Ordering::Relaxed);
         let cause = error.to_line();
         let _ = self.updates.try_send(Update::Retrying { key: self.key.clone(), attempt, delay, cause });
@@ -373,68 +421,6 @@ impl FileTransfer {
         let path = path.to_owned();
         let follow = self.shared.settings.follow_symlinks;
         on_blocking_thread(move || work(read::open(&path, follow)?)).await
-    }
-
-    /// What is stored, once the server has proved it with `info`, or with a HEAD where its reply showed too little, or
-    /// by reading the object back.
-    pub(crate) async fn proved(
-        &self,
-        stat: FileStat,
-        whole: &Whole,
-        info: ObjectInfo,
-        sent: bool,
-    ) -> Result<Stored, Error> {
-        let kind = self.kind();
-        let mut info = info;
-        if !info.proves(whole, kind) && info.checksum(kind).is_none() && kind != ChecksumKind::None {
-            // The reply to the upload may lack the checksum where HEAD shows it.
-            let shown = self.shared.bucket.head(&self.key).await?;
-            info = ObjectInfo { version_id: info.version_id, ..shown.unwrap_or_default() };
-        }
-        if !info.proves(whole, kind) {
-            self.explain_missing_proof(whole, &info).await?;
-        }
-        Ok(Stored {
-            stat,
-            crc64nvme: encode_crc64(whole.crc64),
-            checksum: whole.stored_checksum(kind),
-            etag: info.etag,
-            version_id: info.version_id,
-            sent,
-        })
-    }
-
-    /// Decides what it means that the server showed no proof: an error, or, where no checksum was asked for, a
-    /// reason to read the object back.
-    async fn explain_missing_proof(&self, whole: &Whole, info: &ObjectInfo) -> Result<(), Error> {
-        let kind = self.kind();
-        match &whole.proof {
-            Proof::Checksum(sent, _) => match info.checksum(kind) {
-                None => Err(Error::NotEchoed { key: self.key.clone(), checksum: kind.as_str() }),
-                Some(stored) => Err(Error::Mismatch {
-                    key: self.key.clone(),
-                    sent: sent.clone(),
-                    stored: stored.to_owned(),
-                }),
-            },
-            Proof::Etag(_) => match self.shared.bucket.read_back(&self.key).await {
-                Ok(read) if read.crc64nvme == encode_crc64(whole.crc64) && read.size == whole.len => Ok(()),
-                Ok(read) => Err(Error::Mismatch {
-                    key: self.key.clone(),
-                    sent: encode_crc64(whole.crc64),
-                    stored: read.crc64nvme,
-                }),
-                Err(error) if error.service().is_some_and(crate::ServiceError::is_denied) => {
-                    let message = format!(
-                        "unproved: {} was taken, but its ETag is not an MD5 and these credentials may not read it back",
-                        self.key
-                    );
-                    self.say(Update::Warning { message }).await;
-                    Ok(())
-                }
-                Err(error) => Err(error),
-            },
-        }
     }
 }
 

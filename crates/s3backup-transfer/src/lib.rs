@@ -25,6 +25,7 @@ mod download;
 mod engine;
 mod error;
 mod multipart;
+mod proof;
 mod put;
 mod read;
 mod retry;

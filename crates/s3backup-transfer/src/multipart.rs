@@ -2,12 +2,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_sdk_s3::types::{
     ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, StorageClass,
 };
 use futures::{StreamExt, TryStreamExt, stream};
+use s3backup_model::FailureKind;
 
 use crate::body::{Payload, STREAM_BYTES};
 use crate::bucket::{Condition, ObjectInfo, sse_headers, tagging, unquoted, version};
@@ -15,10 +15,11 @@ use crate::checksum::{Proof, Sums, Whole, combine};
 use crate::engine::{FileTransfer, Stored, Update, on_blocking_thread};
 use crate::put::{Decision, metadata_of};
 use crate::read::{OpenFile, Read};
+use crate::retry::SLOWEST_BYTES_PER_S;
 use crate::{ChecksumKind, Error, ServiceError};
 
-/// How long an abort may take when the run is ending.
-const ABORT_LIMIT: Duration = Duration::from_millis(800);
+/// How much longer a completion may take for each part, as bytes of a request: a tenth of a second.
+const PART_ALLOWANCE_BYTES: u64 = SLOWEST_BYTES_PER_S / 10;
 
 /// A part that the server has.
 struct SentPart {
@@ -41,62 +42,50 @@ impl FileTransfer {
             *size = file.stat.size;
             return Ok(Read::Torn);
         }
-        let condition = match self.before_sending(&file).await? {
+        let condition = match self.before_sending(&file, part_size).await? {
             Read::Torn => return Ok(Read::Torn),
-            Read::Steady(Decision::Have { info, .. }) => {
-                let crc64nvme = info.crc64nvme.clone().unwrap_or_default();
-                let checksum = Some(s3backup_model::manifest::StoredChecksum {
-                    algorithm: ChecksumKind::Crc64Nvme.as_str().to_owned(),
-                    value: crc64nvme.clone(),
-                    r#type: s3backup_model::manifest::ChecksumType::FullObject,
-                });
-                let (etag, version_id) = (info.etag, info.version_id);
-                return Ok(Read::Steady(Stored {
-                    stat: file.stat,
-                    crc64nvme,
-                    checksum,
-                    etag,
-                    version_id,
-                    sent: false,
-                }));
+            Read::Steady(Before::Have(info, whole)) => {
+                return self.proved(file.stat, &whole, info, false).await.map(Read::Steady);
             }
-            Read::Steady(Decision::Put(condition)) => condition,
+            Read::Steady(Before::Put(condition)) => condition,
         };
         let upload_id = self.create(&file).await?;
         let result = self.send_and_complete(&file, part_size, &upload_id, condition).await;
-        if !matches!(result, Ok(Read::Steady(_))) {
+        if !matches!(&result, Ok(Read::Steady(stored)) if stored.sent) {
             self.abort(&upload_id).await;
         }
         result
     }
 
     /// Looks whether the bucket has the file, before gigabytes are sent for nothing.
-    async fn before_sending(&self, file: &OpenFile) -> Result<Read<Decision>, Error> {
+    async fn before_sending(&self, file: &OpenFile, part_size: u64) -> Result<Read<Before>, Error> {
         let fresh = || if self.is_conditional() { Condition::New } else { Condition::Always };
-        let info = match self.shared.bucket.head(&self.key).await {
+        let info = match self.head().await {
             Ok(Some(info)) => info,
-            Ok(None) => return Ok(Read::Steady(Decision::Put(fresh()))),
+            Ok(None) => return Ok(Read::Steady(Before::Put(fresh()))),
             // A host that may only write cannot look; the condition of the write itself protects what is there.
             Err(error) if error.service().is_some_and(ServiceError::is_denied) => {
-                return Ok(Read::Steady(Decision::Put(fresh())));
+                return Ok(Read::Steady(Before::Put(fresh())));
             }
             Err(error) => return Err(error),
         };
-        if info.size == file.stat.size && info.crc64nvme.is_some() {
-            let reader = file.clone();
+        if is_comparable(&info, self.kind(), file.stat.size, part_size) {
+            let (reader, kind) = (file.clone(), self.kind());
             let hashed = on_blocking_thread(move || {
-                let hashed = reader.hash_range(ChecksumKind::Crc64Nvme, 0, reader.stat.size)?;
+                let hashed = reader.hash_parts(kind, part_size)?;
                 Ok(if reader.is_steady()? { hashed } else { Read::Torn })
             });
-            match self.unless_cancelled(hashed).await? {
-                Read::Torn => return Ok(Read::Torn),
-                Read::Steady(sums) if info.proves(&Whole::single(&sums), ChecksumKind::Crc64Nvme) => {
-                    return Ok(Read::Steady(Decision::Have { info, sent: false }));
-                }
-                Read::Steady(_) => {}
+            let Read::Steady(parts) = self.gate().unless_cancelled(hashed).await?? else {
+                return Ok(Read::Torn);
+            };
+            if let Some(whole) = combine(kind, &parts).filter(|whole| info.proof_of(whole, kind).is_some()) {
+                return Ok(Read::Steady(Before::Have(info, whole)));
             }
         }
-        self.may_replace(&info).map(Read::Steady)
+        Ok(match self.may_replace(&info)? {
+            Condition::Replaces(_) if !self.is_conditional() => Read::Steady(Before::Put(Condition::Always)),
+            condition => Read::Steady(Before::Put(condition)),
+        })
     }
 
     async fn send_and_complete(
@@ -119,7 +108,8 @@ impl FileTransfer {
             })
             .buffer_unordered(at_once)
             .try_collect::<Vec<_>>();
-        let parts = match self.unless_cancelled(sending).await {
+        let sent = self.gate().unless_cancelled(sending).await?;
+        let parts = match sent {
             Ok(parts) => parts,
             Err(PartError::Torn) => return Ok(Read::Torn),
             Err(PartError::Other(error)) => return Err(*error),
@@ -144,8 +134,7 @@ impl FileTransfer {
         let _memory = self.reserve(if is_streamed { STREAM_BYTES } else { len }).await?;
         let (reader, kind) = (file.clone(), self.kind());
         let read = on_blocking_thread(move || {
-            // The length alone is looked at in between; that nothing else changed is checked before completion.
-            Ok(if is_streamed {
+            let read = if is_streamed {
                 match reader.hash_range(kind, offset, len)? {
                     Read::Steady(sums) => {
                         let file = Arc::clone(&reader.file);
@@ -158,16 +147,18 @@ impl FileTransfer {
                     Read::Steady((bytes, sums)) => Read::Steady((Payload::Whole(bytes), sums)),
                     Read::Torn => Read::Torn,
                 }
-            })
+            };
+            // Nothing more of a file is sent once it is seen to have changed: it would be thrown away.
+            Ok(if reader.is_unchanged()? { read } else { Read::Torn })
         })
         .await?;
         let Read::Steady((payload, sums)) = read else { return Err(PartError::Torn) };
-        let etag = self.upload_part(upload_id, number, &payload, &sums).await;
-        let etag = match etag {
+        let etag = match self.upload_part(file, upload_id, number, &payload, &sums).await {
             // A streamed part was read a second time; other bytes than the hashed ones come from a change.
-            Err(error) if is_streamed && error.kind() == s3backup_model::FailureKind::Checksum => {
+            Err(error) if is_streamed && error.kind() == FailureKind::Checksum => {
                 return Err(PartError::Torn);
             }
+            Err(Error::Changed { .. }) => return Err(PartError::Torn),
             other => other?,
         };
         self.sent(len).await;
@@ -176,46 +167,57 @@ impl FileTransfer {
 
     async fn upload_part(
         &self,
+        file: &OpenFile,
         upload_id: &str,
         number: i32,
         payload: &Payload,
         sums: &Sums,
     ) -> Result<String, Error> {
         let bucket = &self.shared.bucket;
-        let on_retry = |attempt, delay, error: &Error| self.note_retry(attempt, delay, error);
-        bucket
-            .repeat("UploadPart", &self.key, payload.len(), on_retry, |attempt| async move {
-                let _slot = self.request_slot().await?;
-                self.note_attempt(attempt.number, payload.len());
-                let mut request = bucket
-                    .client
-                    .upload_part()
-                    .bucket(bucket.name())
-                    .key(self.key.as_str())
-                    .upload_id(upload_id)
-                    .part_number(number)
-                    .content_length(i64::try_from(sums.len).unwrap_or(i64::MAX))
-                    .body(payload.to_stream());
-                let sum = sums.sent_base64();
-                request = match self.kind() {
-                    ChecksumKind::Crc64Nvme => request.checksum_crc64_nvme(sum),
-                    ChecksumKind::Crc32c => request.checksum_crc32_c(sum),
-                    ChecksumKind::Sha256 => request.checksum_sha256(sum),
-                    ChecksumKind::None => request.content_md5(sum),
-                };
-                let reply =
-                    request.send().await.map_err(|error| bucket.error("UploadPart", &self.key, error))?;
-                Ok(unquoted(reply.e_tag()))
-            })
-            .await
+        self.repeat(self.gate(), "UploadPart", payload.len(), |attempt| async move {
+            // What is read again for each attempt fails again for as long as the file is another.
+            if attempt.number > 1 && !payload.is_in_memory() && !file.is_unchanged()? {
+                return Err(Error::Changed { path: file.path.to_path_buf(), reads: 1 });
+            }
+            self.note_attempt(attempt.number, payload.len());
+            let mut request = bucket
+                .client
+                .upload_part()
+                .bucket(bucket.name())
+                .key(self.key.as_str())
+                .upload_id(upload_id)
+                .part_number(number)
+                .content_length(i64::try_from(sums.len).unwrap_or(i64::MAX))
+                .body(payload.to_stream());
+            let sum = sums.sent_base64();
+            request = match self.kind() {
+                ChecksumKind::Crc64Nvme => request.checksum_crc64_nvme(&sum),
+                ChecksumKind::Crc32c => request.checksum_crc32_c(&sum),
+                ChecksumKind::Sha256 => request.checksum_sha256(&sum),
+                ChecksumKind::None => request.content_md5(&sum),
+            };
+            let reply = request.send().await.map_err(|error| bucket.error("UploadPart", &self.key, error))?;
+            let shown = match self.kind() {
+                ChecksumKind::Crc64Nvme => reply.checksum_crc64_nvme(),
+                ChecksumKind::Crc32c => reply.checksum_crc32_c(),
+                ChecksumKind::Sha256 => reply.checksum_sha256(),
+                ChecksumKind::None => None,
+            };
+            match shown.filter(|shown| *shown != sum) {
+                Some(stored) => {
+                    Err(Error::Mismatch { key: self.key.clone(), sent: sum, stored: stored.to_owned() })
+                }
+                None => Ok(unquoted(reply.e_tag())),
+            }
+        })
+        .await
     }
 
     async fn create(&self, file: &OpenFile) -> Result<String, Error> {
         let bucket = &self.shared.bucket;
         let settings = &self.shared.objects;
-        let on_retry = |attempt, delay, error: &Error| self.note_retry(attempt, delay, error);
-        let creating = bucket.repeat("CreateMultipartUpload", &self.key, 0, on_retry, |attempt| async move {
-            let _slot = self.request_slot().await?;
+        // Once sent, the request is waited for also when the run is ending: what it began could not be aborted else.
+        self.repeat(self.gate(), "CreateMultipartUpload", 0, |attempt| async move {
             self.note_attempt(attempt.number, 0);
             let (sse, kms) = sse_headers(settings.sse.as_ref());
             let (algorithm, r#type) = match self.kind() {
@@ -244,9 +246,9 @@ impl FileTransfer {
             reply
                 .upload_id()
                 .map(ToOwned::to_owned)
-                .ok_or_else(|| bucket.lost("CreateMultipartUpload", &self.key, &"the reply names no upload"))
-        });
-        self.unless_cancelled(creating).await
+                .ok_or_else(|| bucket.lost("CreateMultipartUpload", &self.key, "the reply names no upload"))
+        })
+        .await
     }
 
     async fn complete(
@@ -277,7 +279,7 @@ impl FileTransfer {
             }
             // After a lost reply the upload may be gone because it was completed.
             if error.is_precondition() || (ambiguous && error.is_not_found()) {
-                return match self.decide(&whole, &condition, ambiguous).await? {
+                return match self.decide(&whole, ambiguous).await? {
                     Decision::Have { info, sent } => self.proved(file.stat, &whole, info, sent).await,
                     Decision::Put(_) if error.is_precondition() => {
                         Err(self.conflict("it was written while this file was being sent"))
@@ -298,54 +300,53 @@ impl FileTransfer {
         ambiguous: &mut bool,
     ) -> Result<ObjectInfo, Error> {
         let bucket = &self.shared.bucket;
-        let on_retry = |attempt, delay, error: &Error| self.note_retry(attempt, delay, error);
         let sum = match &whole.proof {
             Proof::Checksum(value, s3backup_model::manifest::ChecksumType::FullObject) => Some(value.clone()),
             _ => None,
         };
         let operation = "CompleteMultipartUpload";
-        bucket
-            .repeat(operation, &self.key, 0, on_retry, |attempt| {
-                *ambiguous = attempt.ambiguous;
-                let sum = sum.clone();
-                async move {
-                    // All parts are there: even when the run is ending, one short request saves sending them again.
-                    let _slot = self.shared.request_slot().await?;
-                    self.note_attempt(attempt.number, 0);
-                    let list = CompletedMultipartUpload::builder().set_parts(Some(parts.to_vec())).build();
-                    let mut request = bucket
-                        .client
-                        .complete_multipart_upload()
-                        .bucket(bucket.name())
-                        .key(self.key.as_str())
-                        .upload_id(upload_id)
-                        .multipart_upload(list)
-                        .mpu_object_size(i64::try_from(whole.len).unwrap_or(i64::MAX))
-                        .set_if_none_match(condition.if_none_match())
-                        .set_if_match(condition.if_match());
-                    request = match self.kind() {
-                        ChecksumKind::Crc64Nvme => {
-                            request.set_checksum_crc64_nvme(sum).checksum_type(ChecksumType::FullObject)
-                        }
-                        ChecksumKind::Crc32c => {
-                            request.set_checksum_crc32_c(sum).checksum_type(ChecksumType::FullObject)
-                        }
-                        ChecksumKind::Sha256 | ChecksumKind::None => request,
-                    };
-                    let reply =
-                        request.send().await.map_err(|error| bucket.error(operation, &self.key, error))?;
-                    Ok(ObjectInfo {
-                        size: whole.len,
-                        etag: unquoted(reply.e_tag()),
-                        version_id: version(reply.version_id()),
-                        crc64nvme: reply.checksum_crc64_nvme().map(ToOwned::to_owned),
-                        crc32c: reply.checksum_crc32_c().map(ToOwned::to_owned),
-                        sha256: reply.checksum_sha256().map(ToOwned::to_owned),
-                        ..ObjectInfo::default()
-                    })
-                }
-            })
-            .await
+        // Servers put the parts together before they answer, which takes longer the more there are (AWS: minutes).
+        let allowance = parts.len() as u64 * PART_ALLOWANCE_BYTES;
+        // All parts are there: even when the run is ending, one short request saves sending them again.
+        self.repeat(self.last_gate(), operation, allowance, |attempt| {
+            *ambiguous = attempt.ambiguous;
+            let sum = sum.clone();
+            async move {
+                self.note_attempt(attempt.number, 0);
+                let list = CompletedMultipartUpload::builder().set_parts(Some(parts.to_vec())).build();
+                let mut request = bucket
+                    .client
+                    .complete_multipart_upload()
+                    .bucket(bucket.name())
+                    .key(self.key.as_str())
+                    .upload_id(upload_id)
+                    .multipart_upload(list)
+                    .mpu_object_size(i64::try_from(whole.len).unwrap_or(i64::MAX))
+                    .set_if_none_match(condition.if_none_match())
+                    .set_if_match(condition.if_match());
+                request = match self.kind() {
+                    ChecksumKind::Crc64Nvme => {
+                        request.set_checksum_crc64_nvme(sum).checksum_type(ChecksumType::FullObject)
+                    }
+                    ChecksumKind::Crc32c => {
+                        request.set_checksum_crc32_c(sum).checksum_type(ChecksumType::FullObject)
+                    }
+                    ChecksumKind::Sha256 | ChecksumKind::None => request,
+                };
+                let reply =
+                    request.send().await.map_err(|error| bucket.error(operation, &self.key, error))?;
+                Ok(ObjectInfo {
+                    size: whole.len,
+                    etag: unquoted(reply.e_tag()),
+                    version_id: version(reply.version_id()),
+                    crc64nvme: reply.checksum_crc64_nvme().map(ToOwned::to_owned),
+                    crc32c: reply.checksum_crc32_c().map(ToOwned::to_owned),
+                    sha256: reply.checksum_sha256().map(ToOwned::to_owned),
+                    ..ObjectInfo::default()
+                })
+            }
+        })
+        .await
     }
 
     fn completed_part(&self, part: &SentPart) -> CompletedPart {
@@ -364,21 +365,17 @@ impl FileTransfer {
     async fn abort(&self, upload_id: &str) {
         let bucket = &self.shared.bucket;
         let operation = "AbortMultipartUpload";
-        let aborting = bucket.repeat(
-            operation,
-            &self.key,
-            0,
-            |_, _, _| {},
-            |_| async {
-                let request =
-                    bucket.client.abort_multipart_upload().bucket(bucket.name()).key(self.key.as_str());
-                let reply = request.upload_id(upload_id).send().await;
-                reply.map(|_| ()).map_err(|error| bucket.error(operation, &self.key, error))
-            },
-        );
+        let aborting = self.repeat(self.last_gate(), operation, 0, |_| async {
+            let request = bucket.client.abort_multipart_upload().bucket(bucket.name()).key(self.key.as_str());
+            let reply = request.upload_id(upload_id).send().await;
+            reply.map(|_| ()).map_err(|error| bucket.error(operation, &self.key, error))
+        });
         let result = if self.cancel.is_cancelled() {
-            let lost = || bucket.lost(operation, &self.key, &"the run is ending");
-            tokio::time::timeout(ABORT_LIMIT, aborting).await.unwrap_or_else(|_| Err(lost()))
+            let lost = || bucket.lost(operation, &self.key, "the run is ending");
+            // Something must be left of the drain time to say what was not done.
+            tokio::time::timeout(self.shared.settings.drain.mul_f64(0.8), aborting)
+                .await
+                .unwrap_or_else(|_| Err(lost()))
         } else {
             aborting.await
         };
@@ -395,17 +392,21 @@ impl FileTransfer {
             _ => {}
         }
     }
+}
 
-    async fn unless_cancelled<T, E: From<Error>>(
-        &self,
-        work: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, E> {
-        tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => Err(Error::Cancelled.into()),
-            result = work => result,
-        }
-    }
+/// Whether reading the file could show that the object has the same bytes.
+fn is_comparable(info: &ObjectInfo, kind: ChecksumKind, size: u64, part_size: u64) -> bool {
+    let parts = size.div_ceil(part_size);
+    let has_etag_of_parts = kind == ChecksumKind::None && info.etag.ends_with(&format!("-{parts}"));
+    info.size == size && (info.crc64nvme.is_some() || info.checksum(kind).is_some() || has_etag_of_parts)
+}
+
+/// What to do with a file before it is sent.
+enum Before {
+    /// The bucket has these bytes.
+    Have(ObjectInfo, Whole),
+    /// Write on this condition.
+    Put(Condition),
 }
 
 enum PartError {

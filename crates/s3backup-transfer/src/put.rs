@@ -74,8 +74,9 @@ impl FileTransfer {
             {
                 self.give_up_conditions().await;
                 condition = Condition::Always;
-            } else if error.is_precondition() {
-                match self.decide(&whole, &condition, ambiguous).await? {
+            } else if error.is_precondition() || (condition.if_match().is_some() && error.is_not_found()) {
+                // S3 answers 404, not 412, when what was to be replaced is gone.
+                match self.decide(&whole, ambiguous).await? {
                     Decision::Have { info, sent } => return self.proved(stat, &whole, info, sent).await,
                     Decision::Put(next) => condition = next,
                 }
@@ -96,60 +97,41 @@ impl FileTransfer {
     ) -> Result<ObjectInfo, Error> {
         let bucket = &self.shared.bucket;
         let settings = &self.shared.objects;
-        let on_retry = |attempt, delay, error: &Error| self.note_retry(attempt, delay, error);
-        bucket
-            .repeat("PutObject", &self.key, payload.len(), on_retry, |attempt| {
-                *ambiguous = attempt.ambiguous;
-                async move {
-                    let _slot = self.request_slot().await?;
-                    self.note_attempt(attempt.number, payload.len());
-                    let metadata = Some(metadata_of(stat, settings));
-                    bucket
-                        .put_once(
-                            &self.key,
-                            payload.to_stream(),
-                            self.kind(),
-                            sums,
-                            settings,
-                            metadata,
-                            condition,
-                        )
-                        .await
-                }
-            })
-            .await
+        self.repeat(self.gate(), "PutObject", payload.len(), |attempt| {
+            *ambiguous = attempt.ambiguous;
+            async move {
+                self.note_attempt(attempt.number, payload.len());
+                let metadata = Some(metadata_of(stat, settings));
+                let body = payload.to_stream();
+                bucket.put_once(&self.key, body, self.kind(), sums, settings, metadata, condition).await
+            }
+        })
+        .await
     }
 
     /// What to do about an object that is there already, or is another than was thought.
     ///
     /// `ambiguous` says that an earlier try of the same request may have been carried out: then an object with our
     /// bytes is our own.
-    pub(crate) async fn decide(
-        &self,
-        whole: &Whole,
-        failed: &Condition,
-        ambiguous: bool,
-    ) -> Result<Decision, Error> {
-        let Some(info) = self.shared.bucket.head(&self.key).await? else {
+    pub(crate) async fn decide(&self, whole: &Whole, ambiguous: bool) -> Result<Decision, Error> {
+        let Some(info) = self.head().await? else {
             return Ok(Decision::Put(Condition::New));
         };
-        if info.proves(whole, self.kind()) {
-            return Ok(Decision::Have { info, sent: ambiguous || *failed != Condition::New });
+        if info.proof_of(whole, self.kind()).is_some() {
+            return Ok(Decision::Have { info, sent: ambiguous });
         }
-        self.may_replace(&info)
+        self.may_replace(&info).map(Decision::Put)
     }
 
-    /// Whether the object is one of this job's, so that it may be replaced.
-    pub(crate) fn may_replace(&self, info: &ObjectInfo) -> Result<Decision, Error> {
+    /// On what condition the object may be replaced: it must be one of this job's.
+    pub(crate) fn may_replace(&self, info: &ObjectInfo) -> Result<Condition, Error> {
         let settings = &self.shared.objects;
         match (info.metadata.get(OWNER), info.metadata.get(RUN)) {
             (Some(owner), Some(run)) if *owner == settings.owner && *run == settings.run => {
                 Err(self
                     .conflict("another file of this very run has the same key (two sources share a prefix)"))
             }
-            (Some(owner), _) if *owner == settings.owner => {
-                Ok(Decision::Put(Condition::Replaces(info.etag.clone())))
-            }
+            (Some(owner), _) if *owner == settings.owner => Ok(Condition::Replaces(info.etag.clone())),
             (Some(owner), _) => Err(self.conflict(&format!("the job {owner} wrote it"))),
             (None, _) => Err(self.conflict("another program wrote it")),
         }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 /// A request slower than this counts as lost. Slower lines than that cannot carry a backup anyway.
-const SLOWEST_BYTES_PER_S: u64 = 64 << 10;
+pub(crate) const SLOWEST_BYTES_PER_S: u64 = 64 << 10;
 
 /// How often and how fast a failed request is repeated.
 #[derive(Clone, Debug)]

@@ -1,0 +1,18 @@
+//! The checks that hold on every server, on the embedded one, and what only a server that misbehaves can show.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod cancel;
+mod faults;
+mod limits;
+mod messages;
+mod torn;
+
+all_checks_on!(common::Store::embedded);
+checks_on! { common::Store::embedded:
+    storage_class_and_encryption_are_asked_for
+    a_key_of_1024_bytes
+    nothing_is_sent_to_a_missing_bucket
+    backslashes
+}
