@@ -18,6 +18,12 @@ pub(crate) fn emptied(path: &str) -> String {
     format!("{path} had files in an earlier run and has none now")
 }
 
+/// Whether the reason of a failed run names this source as one that has lost its files.
+fn is_named(alarm: &str, path: &str) -> bool {
+    let words = emptied(path);
+    alarm.split("; ").any(|sentence| sentence.starts_with(&words))
+}
+
 /// The sources in which one of the last runs saw files. Costs a listing and up to 31 reads, so it is asked only when a
 /// source is empty.
 pub(crate) async fn sources_that_had_files(
@@ -47,15 +53,26 @@ pub(crate) async fn sources_that_had_files(
             let alarm = report.fatal.map(|fatal| fatal.message).unwrap_or_default();
             // A run that raised the alarm saw nothing itself, but knew: without it the alarm would fall silent once
             // the last run that saw files is too old to be looked at.
-            let knew = |path: &str| alarm.contains(&emptied(path));
             had_files.extend(
                 report
                     .sources
                     .into_iter()
-                    .filter(|source| source.seen > 0 || knew(&source.path))
+                    .filter(|source| source.seen > 0 || is_named(&alarm, &source.path))
                     .map(|source| source.path),
             );
         }
     }
     Ok(had_files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alarm_is_about_the_sources_that_it_names_and_no_other() {
+        let alarm = format!("no disk; {}: is its disk mounted?; {}", emptied("/mnt/data"), emptied("/a b"));
+        assert!(is_named(&alarm, "/mnt/data") && is_named(&alarm, "/a b"));
+        assert!(!is_named(&alarm, "/data") && !is_named(&alarm, "/a") && !is_named("", "/a"));
+    }
 }
