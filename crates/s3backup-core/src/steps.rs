@@ -216,7 +216,8 @@ impl Group {
         let _ = tokio::time::timeout(grace, ending).await;
         // Also when the leader has ended: the others of the group may not have.
         self.signal(Signal::KILL);
-        let _ = tokio::time::timeout(TERMINATION_GRACE, self.child.wait()).await;
+        // Nobody outlives that for long but who waits for a dead disk, and for that one nobody else should.
+        let _ = tokio::time::timeout(grace / 4, self.child.wait()).await;
         self.pid = None;
     }
 

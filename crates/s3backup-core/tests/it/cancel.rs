@@ -54,7 +54,9 @@ async fn what_is_finished_is_recorded_and_no_upload_stays_open() {
     assert_eq!(bench.stored_report(&report).await, report);
     assert_eq!(bench.open_uploads().await, 0);
     assert!(!bench.data_keys().await.contains("trips/large"));
+    let stopping = events.iter().position(|event| matches!(event, Event::Stopping)).unwrap();
     assert_eq!(events.iter().filter(|event| matches!(event, Event::Stopping)).count(), 1);
+    assert!(stopping < events.len() - 1 && matches!(events.last(), Some(Event::RunFinished { .. })));
 
     bench.server.faults().clear();
     let next = soon(backup.run()).await.unwrap();
@@ -104,6 +106,50 @@ async fn a_server_that_does_not_answer_holds_nobody_up() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn stopping_is_said_before_anything_has_ended() {
+    let bench = Bench::new().await;
+    bench.file("a", "a");
+    bench.server.faults().add(Fault::new(FaultKind::Hang).on(Operation::PutObject).key_contains("trips/a"));
+    // So long that this test would not end if the word came only after the request in flight was given up.
+    let mut run = bench.builder().grace(Duration::from_hours(10)).build().unwrap().start();
+    let cancel = run.cancel_token();
+    soon(async {
+        while let Some(event) = run.next().await {
+            match event {
+                Event::DiscoveryFinished { .. } => cancel.cancel(),
+                Event::Stopping => break,
+                _ => {}
+            }
+        }
+    })
+    .await;
+    assert!(cancel.is_cancelled());
+}
+
+#[tokio::test]
+async fn a_cancelled_walk_is_not_called_finished() {
+    let bench = Bench::new().await;
+    for number in 0..2000 {
+        bench.file(&format!("{number:04}"), "x");
+    }
+    bench
+        .server
+        .faults()
+        .add(Fault::new(FaultKind::Latency(Duration::from_millis(50))).on(Operation::PutObject));
+    // Time enough for every request in flight, so that what the server did is known.
+    let backup = bench.builder().grace(Duration::from_mins(1)).build().unwrap();
+    let (events, report) = cancel_when(backup.start(), |event| matches!(event, Event::Uploaded { .. })).await;
+    assert_eq!(report.outcome, Outcome::Interrupted);
+    assert!(!events.iter().any(|event| matches!(event, Event::DiscoveryFinished { .. })));
+    assert_eq!(bench.manifest(&report).await.len() as u64, report.uploaded.files);
+    assert_eq!(
+        bench.data_keys().await.len() as u64,
+        report.uploaded.files,
+        "the manifest lists all that is there"
+    );
 }
 
 #[tokio::test]
