@@ -14,15 +14,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use mimalloc::MiMalloc;
 
 use crate::cli::{Cli, Command};
 use crate::exit::{Exit, Stop};
-
-/// The C library's allocator keeps the parts of past uploads in an arena for each thread: a run that may hold 64 MiB of
-/// file data then peaks at 250 MiB. This one gives them back.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Reading and hashing happens on blocking threads, one for each request in flight at the most.
 const BLOCKING_THREADS: usize = 64;

@@ -204,7 +204,7 @@ fn every_file_arrives_although_the_server_is_busy_and_connections_break() {
         world.file(&format!("{number}"), format!("content {number}").as_bytes());
     }
     world.server.faults().add(Fault::new(FaultKind::SlowDown).on(Operation::PutObject).percent(10.0, 3));
-    world.server.faults().add(Fault::new(FaultKind::ResetMidBody).on(Operation::PutObject).percent(5.0, 4));
+    world.server.faults().add(Fault::new(FaultKind::Reset).on(Operation::PutObject).percent(5.0, 4));
     let report = world.run(&["run", "--json"]).expect(0).json();
     assert_eq!(report["uploaded"]["files"], 300);
     assert_eq!(report["failed_total"], 0);
