@@ -53,7 +53,8 @@ impl Progress {
     /// Shows nothing when `quiet`.
     pub(crate) fn new(quiet: bool) -> Self {
         let is_shown = !quiet && io::stderr().is_terminal();
-        let target = if is_shown { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
+        let target =
+            if is_shown { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target);
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
             bar.set_style(style);

@@ -52,7 +52,8 @@ pub(crate) fn start_log(settings: &Settings, common: &Common, progress: &Progres
 pub(crate) async fn start_embedded(settings: &mut Settings) -> Result<Option<LocalS3>, Stop> {
     let Some(dir) = &settings.embedded_dir else { return Ok(None) };
     let server = LocalS3::builder().dir(dir).bucket(&settings.destination.bucket).start().await;
-    let server = server.map_err(|error| Stop::failed(format!("the embedded S3 server: {}", chain(&error))))?;
+    let server =
+        server.map_err(|error| Stop::failed(format!("the embedded S3 server: {}", chain(&error))))?;
     let destination = settings.destination.clone();
     settings.destination = destination
         .endpoint(server.endpoint())

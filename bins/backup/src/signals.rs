@@ -17,7 +17,8 @@ impl Interrupts {
     /// Cancels `token` at the first signal. At the second, or when `grace` has passed since the first, the process
     /// ends, whatever still hangs.
     pub(crate) fn listen(token: CancellationToken, grace: Duration) -> Result<Self, Stop> {
-        let listen = |kind| signal(kind).map_err(|error| Stop::failed(format!("cannot listen for signals: {error}")));
+        let listen =
+            |kind| signal(kind).map_err(|error| Stop::failed(format!("cannot listen for signals: {error}")));
         let mut interrupt = listen(SignalKind::interrupt())?;
         let mut terminate = listen(SignalKind::terminate())?;
         let mut task = JoinSet::new();

@@ -21,7 +21,8 @@ pub(crate) fn run(common: &Common) -> Result<Exit, Stop> {
         console::print(&json!({ "file": loaded.file, "values": values }).to_string()).map_err(printed)?;
         return Ok(Exit::Success);
     }
-    let width = values.iter().map(|value| value.key.len() + value.value.len() + 3).max().unwrap_or_default().min(72);
+    let width =
+        values.iter().map(|value| value.key.len() + value.value.len() + 3).max().unwrap_or_default().min(72);
     for value in values {
         let setting = format!("{} = {}", value.key, value.value);
         console::print(&format!("{setting:<width$}  # {}", value.source)).map_err(printed)?;

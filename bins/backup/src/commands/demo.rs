@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use s3backup_core::options::{SlackOptions, SlackWay};
-use s3backup_core::{Backup, Bucket, ConnectOptions, Destination, Error, Event, Key, Outcome, RunReport, Source};
+use s3backup_core::{
+    Backup, Bucket, ConnectOptions, Destination, Error, Event, Key, Outcome, RunReport, Source,
+};
 use s3backup_fleet_data::FleetData;
 use s3backup_local_s3::{Fault, FaultKind, LocalS3, Operation};
 use s3backup_logging::LoggerManager;
@@ -52,7 +54,9 @@ pub(crate) async fn run(common: &Common, arguments: &cli::Demo) -> Result<Exit, 
         "Everything was in a temporary folder and is gone now; `--dir DIR` keeps it.".to_owned()
     };
     say(&format!("All of that took {}. {kept}", human::duration(started.elapsed().as_secs_f64())))?;
-    say("Next: `backup init` writes a commented backup.toml, `backup plan` shows what a run would do, `backup run` does it.")?;
+    say(
+        "Next: `backup init` writes a commented backup.toml, `backup plan` shows what a run would do, `backup run` does it.",
+    )?;
     Ok(exit)
 }
 
@@ -77,7 +81,14 @@ impl Stage {
             .console_level(s3backup_logging::Level::Error)
             .console(Progress::new(true).log_console())
             .build();
-        Ok(Self { root: root.to_owned(), trips: root.join("data/trips"), server, webhook, log, quiet: common.quiet })
+        Ok(Self {
+            root: root.to_owned(),
+            trips: root.join("data/trips"),
+            server,
+            webhook,
+            log,
+            quiet: common.quiet,
+        })
     }
 
     async fn play(&self) -> Result<(), Stop> {
@@ -191,7 +202,8 @@ impl Stage {
             }
         }
         if compared != report.found.files {
-            let message = format!("{compared} objects are in the bucket, and {} files were found", report.found.files);
+            let message =
+                format!("{compared} objects are in the bucket, and {} files were found", report.found.files);
             return Err(Stop::failed(message));
         }
         say(&format!(
@@ -231,7 +243,8 @@ impl Stage {
     async fn show_log_and_message(&self) -> Result<(), Stop> {
         self.log.flush();
         if let Some(path) = self.log.info_log_path() {
-            let text = std::fs::read_to_string(&path).map_err(|error| failed(&path.display().to_string(), &error))?;
+            let text = std::fs::read_to_string(&path)
+                .map_err(|error| failed(&path.display().to_string(), &error))?;
             say(&format!("\n7. Logged in {}:", path.display()))?;
             for line in text.lines().filter(|line| line.contains("run finished")) {
                 say(&format!("   {line}"))?;

@@ -38,7 +38,9 @@ pub(crate) fn run(common: &Common, arguments: &GenerateData) -> Result<Exit, Sto
         s3backup_fleet_data::Error::InvalidOption { .. } | s3backup_fleet_data::Error::NoSuchDay { .. } => {
             Stop::usage(chain(&error))
         }
-        s3backup_fleet_data::Error::NotEmpty { .. } => Stop::usage(format!("{}; --force replaces", chain(&error))),
+        s3backup_fleet_data::Error::NotEmpty { .. } => {
+            Stop::usage(format!("{}; --force replaces", chain(&error)))
+        }
         _ => Stop::failed(chain(&error)),
     })?;
     let text = if common.json {

@@ -49,7 +49,11 @@ pub(crate) async fn run(common: &Common) -> Result<Exit, Stop> {
 /// Prints what a run would do, in short: for a person, or as one JSON document.
 pub(crate) async fn dry_run(common: &Common) -> Result<Exit, Stop> {
     let counts = walk(common, |line| {
-        if common.json || matches!(line, Planned::Skip { .. }) { Ok(()) } else { console::print(&render(line, false)) }
+        if common.json || matches!(line, Planned::Skip { .. }) {
+            Ok(())
+        } else {
+            console::print(&render(line, false))
+        }
     })
     .await?;
     let summary = if common.json {

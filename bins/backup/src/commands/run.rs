@@ -17,7 +17,8 @@ const FAILURES_SHOWN: usize = 20;
 pub(crate) async fn run(common: &Common, arguments: &cli::Run) -> Result<Exit, Stop> {
     match run_once(common, arguments).await {
         Ok(report) => {
-            print_report(&report, common.json).map_err(|error| Stop::failed(format!("cannot print the report: {error}")))?;
+            print_report(&report, common.json)
+                .map_err(|error| Stop::failed(format!("cannot print the report: {error}")))?;
             Ok(report.outcome.into())
         }
         Err(stop) => {
@@ -85,7 +86,8 @@ pub(crate) fn print_report(report: &RunReport, json: bool) -> std::io::Result<()
 }
 
 pub(crate) fn summary(report: &RunReport) -> Vec<String> {
-    let row = |name: &str, files: u64, rest: String| format!("  {name:<14}{:>12}  {rest}", human::count(files));
+    let row =
+        |name: &str, files: u64, rest: String| format!("  {name:<14}{:>12}  {rest}", human::count(files));
     let mut lines = vec![headline(report)];
     if let Some(fatal) = &report.fatal {
         lines.push(format!("  {} ({})", fatal.message, fatal.kind.as_str()));
@@ -100,7 +102,10 @@ pub(crate) fn summary(report: &RunReport) -> Vec<String> {
     }
     let shown = report.failed.len().min(FAILURES_SHOWN) as u64;
     if report.failed_total > shown {
-        lines.push(format!("    and {} more, in the report and the log", human::count(report.failed_total - shown)));
+        lines.push(format!(
+            "    and {} more, in the report and the log",
+            human::count(report.failed_total - shown)
+        ));
     }
     for step in report.steps.iter().filter(|step| step.message.is_some()) {
         lines.push(format!("  step {}: {}", step.name, step.message.as_deref().unwrap_or_default()));
@@ -134,5 +139,9 @@ fn reasons(report: &RunReport) -> String {
 }
 
 fn retries(report: &RunReport) -> String {
-    if report.retries == 0 { String::new() } else { format!("requests sent again: {}", human::count(report.retries)) }
+    if report.retries == 0 {
+        String::new()
+    } else {
+        format!("requests sent again: {}", human::count(report.retries))
+    }
 }

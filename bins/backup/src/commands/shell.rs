@@ -30,7 +30,9 @@ pub(crate) fn man(out: Option<&Path>) -> Result<Exit, Stop> {
 fn print(bytes: &[u8]) -> Result<Exit, Stop> {
     use io::Write;
     match io::stdout().write_all(bytes) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Stop::failed(format!("cannot print: {error}"))),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Stop::failed(format!("cannot print: {error}")))
+        }
         _ => Ok(Exit::Success),
     }
 }

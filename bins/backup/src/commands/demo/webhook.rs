@@ -64,7 +64,8 @@ async fn answer(stream: TcpStream) -> io::Result<String> {
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await?;
-    let reply = b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
+    let reply =
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
     stream.write_all(reply).await?;
     stream.flush().await?;
     let message: Value = serde_json::from_slice(&body)?;

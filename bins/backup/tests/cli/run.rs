@@ -1,14 +1,11 @@
 //! `backup run` as a scheduler sees it: exit code, report, log, alert.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what must hold in the shortest way")]
-
-mod common;
 
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Ended, World, assert_no_secret, is_root};
+use crate::world::{Ended, World, assert_no_secret, is_root};
 use s3backup_local_s3::{Fault, FaultKind, Operation};
 
 #[test]
@@ -28,7 +25,10 @@ fn a_good_run_ends_with_zero_one_json_document_a_log_and_a_message() {
     assert_eq!(world.log("error_log_telemetry_"), "");
     assert_eq!(world.slack.texts().len(), 1);
     assert!(world.slack.texts()[0].contains("2 files"), "{:?}", world.slack.texts());
-    assert_no_secret(&world, &format!("{}{}{}{}", ended.out, ended.err, world.log("info"), world.slack.all()));
+    assert_no_secret(
+        &world,
+        &format!("{}{}{}{}", ended.out, ended.err, world.log("info"), world.slack.all()),
+    );
 
     let again = world.run(&["run", "--json"]).expect(0).json();
     assert_eq!((&again["uploaded"]["files"], &again["unchanged"]["files"]), (&0.into(), &2.into()));
@@ -47,7 +47,8 @@ fn one_unreadable_file_among_a_thousand_is_named_everywhere_and_the_others_arriv
         std::fs::create_dir_all(world.path(dir)).unwrap();
         std::fs::set_permissions(world.path(dir), std::fs::Permissions::from_mode(0o777)).unwrap();
     }
-    let mut command = if is_root() { Command::new("setpriv") } else { Command::new(env!("CARGO_BIN_EXE_backup")) };
+    let mut command =
+        if is_root() { Command::new("setpriv") } else { Command::new(env!("CARGO_BIN_EXE_backup")) };
     if is_root() {
         // Whoever runs the tests may keep the build where nobody else can look.
         let program = world.path("backup");
@@ -55,7 +56,8 @@ fn one_unreadable_file_among_a_thousand_is_named_everywhere_and_the_others_arriv
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
     }
     let config = world.path("backup.toml");
-    let ended = Ended::of(&world.dress(command.args(["run", "--json", "--config"]).arg(config)).output().unwrap());
+    let ended =
+        Ended::of(&world.dress(command.args(["run", "--json", "--config"]).arg(config)).output().unwrap());
     let report = ended.expect(3).json();
     assert_eq!(report["outcome"], "partial");
     assert_eq!(report["uploaded"]["files"], 999);
@@ -70,12 +72,17 @@ fn one_unreadable_file_among_a_thousand_is_named_everywhere_and_the_others_arriv
 #[test]
 fn names_that_are_hostile_arrive() {
     let world = World::new();
-    let names: [&[u8]; 6] = [b"new\nline", b"not-utf8-\xff\xfe", b"tab\tbell\x07", b"100%41", b"a b+c&?#%", "日本é".as_bytes()];
+    let names: [&[u8]; 6] =
+        [b"new\nline", b"not-utf8-\xff\xfe", b"tab\tbell\x07", b"100%41", b"a b+c&?#%", "日本é".as_bytes()];
     for name in names {
         let path = world.path("data").join(std::ffi::OsStr::from_bytes(name));
         std::fs::write(path, name).unwrap();
     }
-    world.configure_all(&std::fs::read_to_string(world.path("backup.toml")).unwrap().replace("path = \"data\"", "path = \"data\"\nmin_age = \"0s\""));
+    world.configure_all(
+        &std::fs::read_to_string(world.path("backup.toml"))
+            .unwrap()
+            .replace("path = \"data\"", "path = \"data\"\nmin_age = \"0s\""),
+    );
     let report = world.run(&["run", "--json"]).expect(0).json();
     assert_eq!(report["uploaded"]["files"], 6);
     let plan = world.run(&["plan"]);
@@ -91,9 +98,21 @@ fn failing_starts_give_one_clear_message_the_right_code_and_an_alert() {
     world.file("a", b"1");
     let text = std::fs::read_to_string(world.path("backup.toml")).unwrap();
     let cases = [
-        ("a wrong bucket", text.replace("bucket = \"fleet\"", "bucket = \"other\""), 1, "bucket", "no such bucket: s3://other"),
+        (
+            "a wrong bucket",
+            text.replace("bucket = \"fleet\"", "bucket = \"other\""),
+            1,
+            "bucket",
+            "no such bucket: s3://other",
+        ),
         ("a missing source", text.replace("path = \"data\"", "path = \"gone\""), 1, "source_missing", "gone"),
-        ("a dead endpoint", text.replace(&world.server.endpoint(), "http://127.0.0.1:9"), 1, "network", "127.0.0.1:9"),
+        (
+            "a dead endpoint",
+            text.replace(&world.server.endpoint(), "http://127.0.0.1:9"),
+            1,
+            "network",
+            "127.0.0.1:9",
+        ),
     ];
     for (number, (what, config, code, kind, said)) in cases.into_iter().enumerate() {
         world.configure_all(&config);
@@ -158,7 +177,8 @@ fn sigterm_ends_a_run_within_three_seconds() {
     world.file("quick", b"1");
     world.file("slow", &vec![1; 20 << 20]);
     world.server.faults().add(Fault::new(FaultKind::Hang).on(Operation::UploadPart));
-    let child = world.command(&["run", "--json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child =
+        world.command(&["run", "--json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let waiting = Instant::now();
     while world.server.stats().of(Operation::UploadPart) == 0 {
         assert!(waiting.elapsed() < Duration::from_secs(20), "the upload did not begin");
@@ -204,7 +224,7 @@ fn every_file_arrives_although_the_server_is_busy_and_connections_break() {
         world.file(&format!("{number}"), format!("content {number}").as_bytes());
     }
     world.server.faults().add(Fault::new(FaultKind::SlowDown).on(Operation::PutObject).percent(10.0, 3));
-    world.server.faults().add(Fault::new(FaultKind::Reset).on(Operation::PutObject).percent(5.0, 4));
+    world.server.faults().add(Fault::new(FaultKind::ResetInRequest).on(Operation::PutObject).percent(5.0, 4));
     let report = world.run(&["run", "--json"]).expect(0).json();
     assert_eq!(report["uploaded"]["files"], 300);
     assert_eq!(report["failed_total"], 0);

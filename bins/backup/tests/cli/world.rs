@@ -1,5 +1,4 @@
 //! A world for the binary: a folder, an S3 server, a stand-in for Slack, a configuration.
-#![allow(clippy::unwrap_used, reason = "a broken test world should say where it broke")]
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -19,7 +18,8 @@ pub(crate) struct World {
     pub(crate) folder: TempDir,
     pub(crate) server: LocalS3,
     pub(crate) slack: FakeSlack,
-    pub(crate) runtime: Runtime,
+    /// Drives the server.
+    _runtime: Runtime,
 }
 
 impl World {
@@ -29,7 +29,7 @@ impl World {
         let server = LocalS3::builder().dir(folder.path().join("s3")).bucket(BUCKET).start();
         let server = runtime.block_on(server).unwrap();
         std::fs::create_dir(folder.path().join("data")).unwrap();
-        let world = Self { folder, server, slack: FakeSlack::start(), runtime };
+        let world = Self { folder, server, slack: FakeSlack::start(), _runtime: runtime };
         world.configure("");
         world
     }
@@ -115,7 +115,8 @@ impl Ended {
     /// stdout as the one JSON document that it must be.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error} in {}\n{}", self.out, self.err))
+        serde_json::from_str(&self.out)
+            .unwrap_or_else(|error| panic!("{error} in {}\n{}", self.out, self.err))
     }
 
     #[track_caller]
@@ -154,7 +155,12 @@ impl FakeSlack {
 
     /// The plain texts of all messages.
     pub(crate) fn texts(&self) -> Vec<String> {
-        self.messages.lock().unwrap().iter().map(|m| m["text"].as_str().unwrap_or_default().to_owned()).collect()
+        self.messages
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|m| m["text"].as_str().unwrap_or_default().to_owned())
+            .collect()
     }
 
     /// Everything that was posted, as text.
@@ -170,9 +176,15 @@ fn answer(mut stream: TcpStream) -> Option<Value> {
         let head = request.windows(4).position(|four| four == b"\r\n\r\n");
         if let Some(head) = head {
             let text = String::from_utf8_lossy(&request[..head]).to_lowercase();
-            let length = text.lines().find_map(|line| line.strip_prefix("content-length:"))?.trim().parse::<usize>().ok()?;
+            let length = text
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length:"))?
+                .trim()
+                .parse::<usize>()
+                .ok()?;
             if request.len() >= head + 4 + length {
-                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
+                let _ =
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
                 return serde_json::from_slice(&request[head + 4..head + 4 + length]).ok();
             }
         }

@@ -1,9 +1,6 @@
 //! The other commands, as a person and a script use them.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what must hold in the shortest way")]
 
-mod common;
-
-use common::{World, assert_no_secret, exists};
+use crate::world::{World, assert_no_secret, exists};
 use serde_json::Value;
 
 #[test]
@@ -14,7 +11,8 @@ fn plan_lists_what_a_run_would_do_and_does_nothing() {
     let text = std::fs::read_to_string(world.path("backup.toml")).unwrap();
     world.configure_all(&text.replace("path = \"data\"", "path = \"data\"\nexclude = [\"**/*.tmp\"]"));
     let ended = world.run(&["plan", "--json"]);
-    let lines: Vec<Value> = ended.expect(0).out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> =
+        ended.expect(0).out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 2);
     let upload = lines.iter().find(|line| line["action"] == "upload").unwrap();
     assert_eq!((&upload["key"], &upload["bytes"]), (&"trips/a.json".into(), &5.into()));
@@ -53,11 +51,16 @@ fn init_writes_a_file_once_and_the_file_works() {
 fn config_shows_where_each_value_comes_from_and_no_secret() {
     let world = World::new();
     let mut command = world.command(&["config", "--json", "--log-level", "debug"]);
-    let ended = common::Ended::of(&command.env("BACKUP_DESTINATION__PREFIX", "from-env").output().unwrap());
+    let ended =
+        crate::world::Ended::of(&command.env("BACKUP_DESTINATION__PREFIX", "from-env").output().unwrap());
     let shown = ended.expect(0).json();
     let value = |key: &str| {
         let values = shown["values"].as_array().unwrap();
-        values.iter().find(|value| value["key"] == key).unwrap_or_else(|| panic!("{key} is not in {shown}")).clone()
+        values
+            .iter()
+            .find(|value| value["key"] == key)
+            .unwrap_or_else(|| panic!("{key} is not in {shown}"))
+            .clone()
     };
     assert_eq!(value("destination.prefix")["value"], "from-env");
     assert!(value("destination.prefix")["source"].as_str().unwrap().contains("BACKUP_DESTINATION__PREFIX"));
@@ -79,12 +82,14 @@ fn wrong_arguments_end_with_two() {
 #[test]
 fn generated_data_is_the_same_every_time_and_can_be_backed_up() {
     let world = World::new();
-    let arguments = |out| ["generate-data", out, "--vehicles", "2", "--days", "1", "--end-day", "2026-11-20", "--json"];
+    let arguments =
+        |out| ["generate-data", out, "--vehicles", "2", "--days", "1", "--end-day", "2026-11-20", "--json"];
     let one = world.run(&arguments("one")).expect(0).json();
     let two = world.run(&arguments("two")).expect(0).json();
     assert_eq!(one, two);
     assert!(world.run(&arguments("one")).expect(2).err.contains("--force"));
-    let same = std::process::Command::new("diff").arg("-r").args([world.path("one"), world.path("two")]).status();
+    let same =
+        std::process::Command::new("diff").arg("-r").args([world.path("one"), world.path("two")]).status();
     assert!(same.unwrap().success());
 }
 
@@ -104,10 +109,12 @@ fn scripts_and_pages_are_printed() {
 fn an_embedded_endpoint_needs_nothing_else() {
     let world = World::new();
     world.file("a", b"1");
-    world.configure_all("[[source]]\npath = \"data\"\n[destination]\nbucket = \"try\"\nendpoint = \"embedded:mine\"\n");
+    world.configure_all(
+        "[[source]]\npath = \"data\"\n[destination]\nbucket = \"try\"\nendpoint = \"embedded:mine\"\n",
+    );
     let mut command = world.command(&["run", "--json"]);
     command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
-    let report = common::Ended::of(&command.output().unwrap()).expect(0).json();
+    let report = crate::world::Ended::of(&command.output().unwrap()).expect(0).json();
     assert_eq!(report["uploaded"]["files"], 1);
     assert!(exists(&world.path("mine")));
 }

@@ -1,0 +1,6 @@
+//! The built binary, as a person, a script and a scheduler use it, against a real server on loopback.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what must hold in the shortest way")]
+
+mod commands;
+mod run;
+mod world;
