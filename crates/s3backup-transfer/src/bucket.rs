@@ -226,7 +226,8 @@ impl Bucket {
         let mut attempt = Attempt { number: 1, ambiguous: false };
         loop {
             let permit = gate.pass().await?;
-            let result = self.in_time(operation, key, bytes, request(attempt)).await;
+            // The futures of the SDK are large; what waits at the gate should not be.
+            let result = self.in_time(operation, key, bytes, Box::pin(request(attempt))).await;
             drop(permit);
             let error = match result {
                 Err(error) if error.is_retryable() => error,
@@ -272,7 +273,10 @@ impl Bucket {
         let reply = request.checksum_mode(ChecksumMode::Enabled).send().await;
         let reply = match reply {
             Ok(reply) => reply,
-            Err(error) => return Err(self.reason_for(key, self.error("HeadObject", key, error)).await),
+            Err(error) => {
+                let error = self.error("HeadObject", key, error);
+                return Err(Box::pin(self.reason_for(key, error)).await);
+            }
         };
         Ok(ObjectInfo {
             size: reply.content_length().and_then(|len| u64::try_from(len).ok()).unwrap_or_default(),

@@ -94,7 +94,7 @@ impl Bucket {
             // The range of nothing is an error to a server.
             return Ok(());
         }
-        let request = self.get_from(key, progress.at, progress.etag.clone());
+        let request = Box::pin(self.get_from(key, progress.at, progress.etag.clone()));
         let reply = self.in_time("GetObject", key, 0, request).await?;
         progress.etag = progress.etag.take().or_else(|| reply.e_tag().map(ToOwned::to_owned));
         let rest = reply.content_length().and_then(|len| u64::try_from(len).ok());

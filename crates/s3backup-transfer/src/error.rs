@@ -207,9 +207,8 @@ impl Meaning {
                 | "OperationAborted"
                 | "ConditionalRequestConflict",
             )
-            | (408 | 429 | 500 | 502..=504 | 520..=599, _) => Self::Busy,
             // The reply's status is 200 when an error came late, inside the body; the work was not done.
-            (200..=299, _) => Self::Busy,
+            | (200..=299 | 408 | 429 | 500 | 502..=504 | 520..=599, _) => Self::Busy,
             (_, "BadDigest" | "XAmzContentSHA256Mismatch" | "IncompleteBody" | "InvalidDigest") => {
                 Self::Corrupted
             }

@@ -60,7 +60,7 @@ pub struct ObjectSettings {
     /// Object tags.
     pub tags: BTreeMap<String, String>,
     /// Who writes: `job/host`, ASCII. Stored with each object (`x-amz-meta-s3backup-owner`), so that a later run knows
-    /// which objects it may replace.
+    /// which objects it may replace. When empty nothing is stored, and no object is ever replaced.
     pub owner: String,
     /// The run, ASCII. Stored with each object (`x-amz-meta-s3backup-run`), so that two files of one run never take each
     /// other's place.

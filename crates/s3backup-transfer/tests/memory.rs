@@ -1,6 +1,8 @@
 //! The ceiling of memory, as the operating system counts it. Alone in its process, with the server in another, so that
 //! nothing else counts.
 
+#![allow(clippy::unwrap_used, reason = "a helper of a test")]
+
 mod common;
 
 use common::{MIB, noise, objects, run};

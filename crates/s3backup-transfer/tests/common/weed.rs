@@ -40,7 +40,7 @@ impl Server {
                 r#"{{"identities":[{{"name":"t","credentials":[{{"accessKey":"{ACCESS_KEY}","secretKey":"{SECRET_KEY}"}}],"actions":["Admin","Read","Write","List","Tagging"]}}]}}"#
             );
             std::fs::write(&s3_config, identity).unwrap();
-            let keeper = Command::new("sh")
+            let mut keeper = Command::new("sh")
                 .args(["-c", KEEPER, "sh", &weed, "mini"])
                 .arg(format!("-dir={}", dir.display()))
                 .args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-admin.ui=false", "-webdav=false"])
@@ -62,7 +62,9 @@ impl Server {
                 }
                 std::thread::sleep(Duration::from_millis(20));
             }
-            // Dropping the keeper's standard input ends it; another program may have taken one of the ports.
+            // Another program may have taken one of the ports.
+            drop(keeper.stdin.take());
+            keeper.wait().unwrap();
         }
         panic!("SeaweedFS does not answer: {weed}");
     }

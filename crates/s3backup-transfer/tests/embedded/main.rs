@@ -1,5 +1,7 @@
 //! The checks that hold on every server, on the embedded one, and what only a server that misbehaves can show.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 #[path = "../common/mod.rs"]
 mod common;
 
