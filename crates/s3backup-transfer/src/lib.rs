@@ -19,6 +19,7 @@
 
 mod body;
 mod bucket;
+mod buffer;
 mod checksum;
 mod connect;
 mod download;

@@ -12,6 +12,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use s3backup_model::FileStat;
 
+use crate::buffer::Buffer;
 use crate::checksum::{Hasher, Sums};
 use crate::{ChecksumKind, Error};
 
@@ -86,7 +87,7 @@ impl OpenFile {
             return Ok(Read::Torn);
         }
         let sums = Sums::of(kind, &bytes);
-        Ok(Read::Steady((Bytes::from(bytes), sums)))
+        Ok(Read::Steady((bytes, sums)))
     }
 
     /// Reads a range into memory and hashes it. Torn only when the file has become too short for it.
@@ -98,7 +99,7 @@ impl OpenFile {
     ) -> Result<Read<(Bytes, Sums)>, Error> {
         let Some(bytes) = self.read_at(offset, len)? else { return Ok(Read::Torn) };
         let sums = Sums::of(kind, &bytes);
-        Ok(Read::Steady((Bytes::from(bytes), sums)))
+        Ok(Read::Steady((bytes, sums)))
     }
 
     /// Hashes the whole file in parts of one size.
@@ -153,12 +154,12 @@ impl OpenFile {
         Ok(stat_of(&metadata) == self.stat)
     }
 
-    fn read_at(&self, offset: u64, len: u64) -> Result<Option<Vec<u8>>, Error> {
+    fn read_at(&self, offset: u64, len: u64) -> Result<Option<Bytes>, Error> {
         let len =
             usize::try_from(len).map_err(|_| Error::TooLarge { path: self.path.to_path_buf(), size: len })?;
-        let mut bytes = vec![0; len];
-        match self.file.read_exact_at(&mut bytes, offset) {
-            Ok(()) => Ok(Some(bytes)),
+        let mut buffer = Buffer::new(len).map_err(|cause| of_io("read", &self.path, cause))?;
+        match self.file.read_exact_at(buffer.as_mut(), offset) {
+            Ok(()) => Ok(Some(buffer.freeze())),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
             Err(error) => Err(of_io("read", &self.path, error)),
         }
