@@ -108,9 +108,7 @@ fn name(value: &Value) -> Result<(), String> {
 
 fn select(value: &Value) -> Result<(), String> {
     match value.as_str() {
-        Some("changed") => {
-            Err(not_built("sending only what changed; \"all\" (the default) sends every file of the source"))
-        }
+        Some("changed") => Err(not_built("choosing what changed (\"all\", the default, takes every file)")),
         Some(text) if values::select(text).is_some() => Ok(()),
         _ => Err(Kind::Select.complain(value)),
     }

@@ -28,6 +28,9 @@ impl Kind {
                 let hint = near.map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
                 format!("found {}, expected {expected}{hint}", show_quoted(value))
             }
+            _ if value.as_str().is_some_and(|text| text.trim().is_empty()) => {
+                format!("it is empty, expected {expected}")
+            }
             _ => format!("found {}, expected {expected}", show_quoted(value)),
         }
     }
@@ -35,8 +38,7 @@ impl Kind {
     /// What a value must be, in words.
     fn expected(self) -> String {
         match self {
-            Self::Text | Self::Secret => "a text that is not empty, in quotes".to_owned(),
-            Self::MaybeText => "a text in quotes".to_owned(),
+            Self::Text | Self::MaybeText | Self::Secret => "a text in quotes".to_owned(),
             Self::Path => "a path in quotes".to_owned(),
             Self::Name | Self::Job => "a name".to_owned(),
             Self::Zone => "a time zone such as \"Asia/Seoul\"".to_owned(),

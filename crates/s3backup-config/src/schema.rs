@@ -88,9 +88,9 @@ pub(crate) const SETTINGS: &[Key] = &[
     key("slack", Kind::Table(SLACK)),
     key("logging", Kind::Table(LOGGING)),
     key("guard", Kind::NotBuilt("the guard against mass changes")),
-    key("schedule", Kind::NotBuilt("the scheduler; let cron, systemd or Airflow call `backup run`")),
+    key("schedule", Kind::NotBuilt("the scheduler (let cron, systemd or Airflow call `backup run`)")),
     key("verify", Kind::NotBuilt("verifying the bucket")),
-    key("prune", Kind::NotBuilt("retention; nothing is ever deleted")),
+    key("prune", Kind::NotBuilt("retention (nothing is ever deleted)")),
     key("alert", Kind::NotBuilt("alerting by a command")),
     key("ping", Kind::NotBuilt("pinging a health check")),
     key("metrics", Kind::NotBuilt("metrics")),
@@ -141,7 +141,7 @@ const TRANSFER: &[Key] = &[
     key("compress", Kind::Only("none", "compression")),
     key(
         "encrypt_to",
-        Kind::Only("[]", "encryption by this program; `destination.sse` lets the server encrypt"),
+        Kind::Only("[]", "encryption by this program (`destination.sse` lets the server encrypt)"),
     ),
 ];
 

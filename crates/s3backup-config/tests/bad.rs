@@ -30,11 +30,11 @@ const AT_THE_TOP: &[(&str, &str)] = &[
         "timezone: found \"seoul\", expected a time zone such as \"Asia/Seoul\"; did you mean \"Asia/Seoul\"?",
     ),
     ("timezone = 9", "timezone: found the number 9, expected a time zone such as \"Asia/Seoul\""),
-    ("state_dir = \"\"", "state_dir: found \"\", expected a path in quotes"),
+    ("state_dir = \"\"", "state_dir: it is empty, expected a path in quotes"),
     ("slack = \"#alarms\"", "slack: expected a table: write [slack] and its keys below"),
     (
         "schedule = {}",
-        "schedule: not built yet: the scheduler; let cron, systemd or Airflow call `backup run`; leave it out",
+        "schedule: not built yet: the scheduler (let cron, systemd or Airflow call `backup run`); leave it out",
     ),
     (
         "transfer.memory = \"1 MiB\"",
@@ -81,7 +81,7 @@ const AT_THE_TOP: &[(&str, &str)] = &[
     ),
     (
         "transfer.encrypt_to = [\"age1x\"]",
-        "transfer.encrypt_to: not built yet: encryption by this program; `destination.sse` lets the server encrypt; \
+        "transfer.encrypt_to: not built yet: encryption by this program (`destination.sse` lets the server encrypt); \
          leave it out, or write []",
     ),
     (
@@ -161,8 +161,7 @@ const IN_SOURCE: &[(&str, &str)] = &[
     ),
     (
         "select = \"changed\"",
-        "source[0].select: not built yet: sending only what changed; \"all\" (the default) sends every file of the \
-         source; leave it out",
+        "source[0].select: not built yet: choosing what changed (\"all\", the default, takes every file); leave it out",
     ),
     (
         "select = \"day:2026-02-30\"",
@@ -224,7 +223,8 @@ fn buckets() {
         let folder =
             Folder::with(&format!("source = [{{ path = \"d\" }}]\ndestination.bucket = \"{bad}\"\n"));
         let said = folder.said();
-        assert!(said.starts_with("backup.toml, line 2: destination.bucket: found \""), "{said}");
+        let what = if bad.is_empty() { "it is empty" } else { "found \"" };
+        assert!(said.starts_with(&format!("backup.toml, line 2: destination.bucket: {what}")), "{said}");
         assert!(said.ends_with("expected the name of a bucket, without s3:// and without a slash"), "{said}");
     }
     for good in ["fleet-backup", "b.1", "arn:aws:s3:eu-west-1:1:accesspoint/x"] {

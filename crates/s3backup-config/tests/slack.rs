@@ -65,7 +65,7 @@ fn what_cannot_work_is_an_error_not_silence() {
         ),
         (
             "token_env = \"TOKEN\"\nchannel = \" \"",
-            "7: slack.channel: found \" \", expected a text that is not empty, in quotes",
+            "7: slack.channel: it is empty, expected a text in quotes",
         ),
         (
             "token_env = \"TOKEN\"\nchannel = \"#\"",

@@ -14,8 +14,8 @@ fn filled(text: &str) -> String {
 fn loads_once_it_is_filled_in() {
     let empty = Folder::with(template());
     assert!(
-        empty.said().contains("source[0].path: found \"\"")
-            && empty.said().contains("destination.bucket: found \"\"")
+        empty.said().contains("source[0].path: it is empty")
+            && empty.said().contains("destination.bucket: it is empty")
     );
     let loaded = Folder::with(&filled(template())).load().unwrap();
     assert_eq!(loaded.settings.destination.bucket, "b");
