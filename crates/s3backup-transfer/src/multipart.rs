@@ -213,6 +213,8 @@ impl FileTransfer {
         .await
     }
 
+    /// Begins a multipart upload. When the reply to a first try is lost, that try may have begun one whose id nobody
+    /// knows: a lifecycle rule removes it.
     async fn create(&self, file: &OpenFile) -> Result<String, Error> {
         let bucket = &self.shared.bucket;
         let settings = &self.shared.objects;

@@ -22,7 +22,14 @@ impl FileTransfer {
         let mut proof = info.proof_of(whole, kind);
         if proof.is_none() && info.checksum(kind).is_none() && kind != ChecksumKind::None {
             // The reply to the upload may lack the checksum where HEAD shows it.
-            let shown = self.head().await?.ok_or_else(|| self.conflict("it was removed again at once"))?;
+            let Some(shown) = self.head().await? else {
+                let stored = "no such object".to_owned();
+                return Err(Error::Mismatch {
+                    key: self.key.clone(),
+                    sent: encode_crc64(whole.crc64),
+                    stored,
+                });
+            };
             info = ObjectInfo { version_id: info.version_id, ..shown };
             proof = info.proof_of(whole, kind);
         }

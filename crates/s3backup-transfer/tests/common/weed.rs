@@ -11,8 +11,9 @@ const ACCESS_KEY: &str = "tester";
 const SECRET_KEY: &str = "tester-secret";
 
 /// SeaweedFS needs half a minute for a polite end, and its data is thrown away. The shell outlives this process by
-/// so much as it takes to kill the server and to remove the data: its standard input ends with us, however we end.
+/// so much as it takes to kill the server and to remove the data: its standard input ends with us, however we end, also by a signal to all of us.
 const KEEPER: &str = r#"
+trap '' INT TERM
 "$@" >"$DIR/log" 2>&1 </dev/null &
 server=$!
 read -r _
