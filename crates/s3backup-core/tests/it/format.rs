@@ -80,15 +80,12 @@ fn what_a_later_version_adds_is_ignored() {
     assert!(serde_json::from_value::<Line>(line).is_ok());
 }
 
-/// Wrote the fixtures. Run by hand for a new format: `cargo test -- --ignored write_the_fixtures`, with the folder in
-/// `FIXTURES`.
+/// With a folder in `FIXTURES` it also writes what it compares there: that is how the fixtures of a new format are made.
 #[tokio::test]
-#[ignore = "writes files"]
-async fn write_the_fixtures() {
+async fn this_version_writes_what_the_fixtures_hold() {
     use crate::bench::{Bench, soon, write};
     use std::os::unix::ffi::OsStrExt as _;
 
-    let target = PathBuf::from(std::env::var_os("FIXTURES").unwrap());
     let bench = Bench::new().await;
     let data = bench.data();
     let odd = data.join(std::ffi::OsStr::from_bytes(b"odd\xff name"));
@@ -120,6 +117,22 @@ async fn write_the_fixtures() {
     let mut stored = bench.stored_report(&report).await;
     stored.manifests[0].crc64nvme = s3backup_transfer::crc64nvme_base64(&segment);
     let stored = tidy(serde_json::to_string_pretty(&stored).unwrap());
-    write(&target.join("0.jsonl.zst"), segment);
-    write(&target.join("report.json"), stored + "\n");
+    if let Some(target) = std::env::var_os("FIXTURES").map(PathBuf::from) {
+        write(&target.join("0.jsonl.zst"), segment);
+        write(&target.join("report.json"), stored + "\n");
+        return;
+    }
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(ToOwned::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    };
+    let committed = String::from_utf8(zstd::decode_all(&fixture("0.jsonl.zst")[..]).unwrap()).unwrap();
+    assert_eq!(sorted(&lines), sorted(&committed), "files end in the order in which they are sent");
+
+    let names = |text: &[u8]| {
+        let report: serde_json::Value = serde_json::from_slice(text).unwrap();
+        report.as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(names(stored.as_bytes()), names(&fixture("report.json")));
 }
