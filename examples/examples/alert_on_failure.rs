@@ -38,7 +38,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Err(BackupError::Failed(report)) => {
             // Slack knows by now. This is the place for a pager, a metric, a row in a table.
             let why = report.fatal.map_or_else(String::new, |fatal| fatal.message);
-            println!("the backup failed, and {} files of the other source are safe: {why}", report.uploaded.files);
+            println!(
+                "the backup failed, and {} files of the other source are safe: {why}",
+                report.uploaded.files
+            );
         }
         Err(error) => return Err(error.into()),
     }
@@ -52,6 +55,7 @@ async fn play_slack(listener: TcpListener) {
         let length = stream.read(&mut message).await.unwrap_or_default();
         let text = String::from_utf8_lossy(&message[..length]).into_owned();
         println!("Slack got a message of {length} bytes: {}", text.lines().last().unwrap_or_default());
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").await;
+        let _ =
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").await;
     }
 }

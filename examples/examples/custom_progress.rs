@@ -30,7 +30,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 done += 1;
                 println!("{done:>3} of {total:>3}  {bytes:>7} bytes  {path}");
             }
-            Event::Retrying { key, attempt, cause, .. } => println!("attempt {attempt} of {key} failed: {cause}"),
+            Event::Retrying { key, attempt, cause, .. } => {
+                println!("attempt {attempt} of {key} failed: {cause}")
+            }
             Event::Failed { failure } => println!("not backed up: {}: {}", failure.path, failure.message),
             Event::Warning { message } => println!("warning: {message}"),
             // There will be more kinds of events; what is not of interest is left alone.

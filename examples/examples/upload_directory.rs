@@ -16,7 +16,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .build()?;
     let report = backup.run().await?;
 
-    println!("{} files ({} bytes) uploaded to {}", report.uploaded.files, report.uploaded.bytes, report.destination);
+    println!(
+        "{} files ({} bytes) uploaded to {}",
+        report.uploaded.files, report.uploaded.bytes, report.destination
+    );
     for failure in &report.failed {
         eprintln!("not backed up: {}: {}", failure.path, failure.message);
     }

@@ -123,7 +123,8 @@ impl Progress {
             "{} of {}{more} files  {} of {}{more}  {}/s",
             human::count(self.done.files),
             human::count(self.found.files),
-            human::size(self.sent_bytes),
+            // What is read again because it changed is sent again.
+            human::size(self.sent_bytes.min(self.found.bytes)),
             human::size(self.found.bytes),
             human::size(rate),
         );

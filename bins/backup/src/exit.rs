@@ -1,4 +1,4 @@
-//! Exit codes, as documented in `docs/reference/exit-codes.md`.
+//! Exit codes, as documented in `docs/reference/command-line.md`.
 
 use std::process::ExitCode;
 

@@ -146,6 +146,19 @@ impl Backup {
         self.start().finish().await
     }
 
+    /// As [`run`](Self::run), for a program without an async runtime: makes one for this run and waits.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), and [`Error::Runtime`] when no threads can be started.
+    ///
+    /// # Panics
+    /// When it is called within a tokio runtime, which it would block.
+    pub fn run_blocking(&self) -> Result<RunReport, Error> {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
+        runtime.block_on(self.run())
+    }
+
     /// Starts a run to watch and to cancel. Must be called within a tokio runtime.
     pub fn start(&self) -> Run {
         let (sender, events) = mpsc::channel(EVENTS_AHEAD);

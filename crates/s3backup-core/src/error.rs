@@ -30,6 +30,9 @@ pub enum Error {
     /// reached, stored.
     #[error("the backup failed: {}", .0.fatal.as_ref().map_or("no reason is known", |fatal| &fatal.message))]
     Failed(Box<RunReport>),
+    /// The threads of an async runtime could not be started.
+    #[error("cannot start the threads of the backup")]
+    Runtime(#[source] std::io::Error),
     /// A task of this program ended abnormally.
     #[error("the run ended abnormally ({0}); this is a defect, please report it")]
     Defect(String),

@@ -2,14 +2,25 @@
 //!
 //! Four ideas are all that there is: **build** a [`Backup`], **run** it, **watch** its [`Event`]s, **cancel** it.
 //!
-//! ```no_run
+//! ```
+//! # let runtime = tokio::runtime::Runtime::new()?;
+//! # runtime.block_on(async {
+//! # let folder = tempfile::tempdir()?;
+//! # let trips = folder.path();
+//! # std::fs::write(trips.join("trip.json"), "{}")?;
+//! # let server = s3backup_local_s3::LocalS3::builder().bucket("fleet-backup").start().await?;
 //! use s3backup_core::{Backup, Destination, Outcome, Source};
 //!
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let backup = Backup::builder()
 //!     .job("telemetry")
-//!     .source(Source::new("/data/trips").include(["**/*.json"]))
-//!     .destination(Destination::new("fleet-backup").prefix("trips"))
+//!     .source(Source::new(trips).include(["**/*.json"]))
+//!     .destination(
+//!         Destination::new("fleet-backup").prefix("trips"),
+//! # )
+//! # .destination(
+//! #         Destination::new("fleet-backup").prefix("trips")
+//! #             .endpoint(server.endpoint()).credentials(server.access_key(), server.secret_key())
+//!     )
 //!     .build()?;
 //!
 //! let report = backup.run().await?;
@@ -17,9 +28,13 @@
 //!     eprintln!("{}: {}", failure.path, failure.message);
 //! }
 //! assert_eq!(report.outcome, Outcome::Success);
-//! # Ok(())
-//! # }
+//! # assert_eq!(report.uploaded.files, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! A program without an async runtime uses [`Backup::run_blocking`] and needs no other dependency.
 //!
 //! Credentials and region are found the AWS way: environment, profile, SSO, web identity, container, IMDS. A client of
 //! your own can be handed in with [`BackupBuilder::client`]; it must be of the SDK that is re-exported as
