@@ -1,4 +1,5 @@
 //! What can be typed.
+#![expect(clippy::doc_markdown, reason = "the comments here are help texts, which are printed as they stand")]
 
 use std::path::PathBuf;
 

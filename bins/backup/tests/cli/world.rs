@@ -43,7 +43,7 @@ impl World {
         let path = self.path("data").join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, bytes).unwrap();
-        let old = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+        let old = std::time::SystemTime::now() - std::time::Duration::from_hours(1);
         std::fs::File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
         path
     }
