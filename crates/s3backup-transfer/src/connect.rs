@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
@@ -13,6 +16,9 @@ use crate::{Bucket, Error};
 
 /// How long a TCP and TLS connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Servers that are not of AWS mostly take any region, and this one if they are particular.
+const FOREIGN_REGION: &str = "us-east-1";
 
 /// Where the bucket is and how to get in.
 #[derive(Clone, Debug, Default)]
@@ -66,9 +72,17 @@ impl Bucket {
                 "handed in",
             ));
         }
-        if let Some(region) = &options.region {
-            loader = loader.region(Region::new(region.clone()));
-        }
+        let is_named_foreign = options.endpoint.as_deref().is_some_and(|url| !is_of_aws(url));
+        loader = match &options.region {
+            Some(region) => loader.region(Region::new(region.clone())),
+            // The metadata service of a cloud does not know the region of such a server: asking it costs time and warnings.
+            None if is_named_foreign => loader.region(
+                RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+                    .or_else(ProfileFileRegionProvider::new())
+                    .or_else(Region::from_static(FOREIGN_REGION)),
+            ),
+            None => loader,
+        };
         if let Some(endpoint) = &options.endpoint {
             loader = loader.endpoint_url(endpoint);
         }
@@ -94,8 +108,7 @@ impl Bucket {
             if !is_foreign {
                 return Err(Error::NoRegion);
             }
-            // Servers that are not of AWS mostly take any region, and this one if they are particular.
-            builder = builder.region(Region::new("us-east-1"));
+            builder = builder.region(Region::from_static(FOREIGN_REGION));
         }
         Ok(Self::new(finish(builder), options.bucket.clone(), endpoint))
     }

@@ -86,8 +86,9 @@ pub(crate) fn print_report(report: &RunReport, json: bool) -> std::io::Result<()
 }
 
 pub(crate) fn summary(report: &RunReport) -> Vec<String> {
-    let row =
-        |name: &str, files: u64, rest: String| format!("  {name:<14}{:>12}  {rest}", human::count(files));
+    let row = |name: &str, files: u64, rest: String| {
+        format!("  {name:<14}{:>12}  {rest}", human::count(files)).trim_end().to_owned()
+    };
     let mut lines = vec![headline(report)];
     if let Some(fatal) = &report.fatal {
         lines.push(format!("  {} ({})", fatal.message, fatal.kind.as_str()));
