@@ -1,16 +1,21 @@
-//! Request bodies that do not fit in memory: a range of a file, read while it is sent.
+//! Request bodies: bytes in memory, a range of a file that is read while it is sent, and the watch over how far they
+//! have come.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 
+use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
+use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// How much is read at a time.
 const PIECE_BYTES: usize = 256 << 10;
@@ -103,5 +108,103 @@ impl Body for FileBody {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
+    }
+}
+
+/// How much the transport is given at a time. It asks for more until its buffers are full, so that small pieces show
+/// more of how it goes on and cost nothing: they share the memory of the whole.
+const TAKEN_BYTES: usize = 16 << 10;
+
+/// How far one request has come.
+#[derive(Clone, Debug)]
+pub(crate) struct Progress(Arc<Mutex<(u64, Instant)>>);
+
+impl Progress {
+    /// Of a request that begins now.
+    pub(crate) fn begin() -> Self {
+        Self(Arc::new(Mutex::new((0, Instant::now()))))
+    }
+
+    /// So many more bytes were taken to be sent, or something came back.
+    pub(crate) fn note(&self, bytes: u64) {
+        // A poisoned lock only means that another task panicked beside it.
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = (last.0 + bytes, Instant::now());
+    }
+
+    /// How many bytes were taken, and when something happened last.
+    pub(crate) fn last(&self) -> (u64, Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Notes how a request's body is taken by the transport. It begins behind the signing, because only bodies that are
+/// plainly in memory are signed over plain HTTP.
+#[derive(Debug)]
+pub(crate) struct Watch(pub(crate) Progress);
+
+impl Intercept for Watch {
+    fn name(&self) -> &'static str {
+        "Watch"
+    }
+
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let body = context.request_mut().body_mut();
+        let inner = std::mem::replace(body, SdkBody::taken());
+        *body = SdkBody::from_body_1_x(WatchedBody { inner, held: Bytes::new(), progress: self.0.clone() });
+        Ok(())
+    }
+}
+
+/// Hands out a body in small pieces and notes each.
+struct WatchedBody {
+    inner: SdkBody,
+    /// What the inner body gave and is not handed out yet.
+    held: Bytes,
+    progress: Progress,
+}
+
+impl Body for WatchedBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        while self.held.is_empty() {
+            match ready!(Pin::new(&mut self.inner).poll_frame(context)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(bytes) => self.held = bytes,
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+        let size = TAKEN_BYTES.min(self.held.len());
+        let piece = self.held.split_to(size);
+        self.progress.note(size as u64);
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.held.is_empty() && self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let inner = self.inner.size_hint();
+        let held = self.held.len() as u64;
+        let mut hint = SizeHint::new();
+        hint.set_lower(inner.lower() + held);
+        if let Some(upper) = inner.upper() {
+            hint.set_upper(upper + held);
+        }
+        hint
     }
 }

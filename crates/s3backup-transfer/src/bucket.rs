@@ -13,12 +13,13 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
     BucketVersioningStatus, ChecksumMode, EncodingType, ServerSideEncryption, StorageClass,
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use s3backup_model::Key;
 use s3backup_model::manifest::ChecksumType;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
+use crate::body::{Progress, Watch};
 use crate::checksum::{Proof, Sums, Whole, encode_crc64};
 use crate::error::cause_of;
 use crate::retry::Backoff;
@@ -154,12 +155,14 @@ impl<'a> Gate<'a> {
 }
 
 /// One try of a request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Attempt {
     /// From 1.
     pub(crate) number: u32,
     /// Whether an earlier try may have been carried out although it failed.
     pub(crate) ambiguous: bool,
+    /// How far this try has come.
+    pub(crate) progress: Progress,
 }
 
 impl fmt::Debug for Bucket {
@@ -201,59 +204,70 @@ impl Bucket {
 
     /// How long a reply may stand still before it counts as lost.
     pub(crate) fn idle_limit(&self) -> Duration {
-        self.backoff.timeout_for(0)
+        self.backoff.idle_limit(0)
     }
 
     pub(crate) fn target(&self, key: &Key) -> String {
         format!("s3://{}/{key}", self.name)
     }
 
-    /// Runs `request` until it succeeds, fails for good, or the attempts are used up. Each attempt has a time limit
-    /// that grows with `bytes`; the time at the gate is not part of it. `on_retry` hears of each failure that is
-    /// followed by another attempt.
+    /// Runs `request` until it succeeds, fails for good, or the attempts are used up. An attempt that stands still
+    /// for too long counts as lost; `allowance` is what the server may take longer than usual, and the time at the gate
+    /// is not part of it. `on_retry` hears of each failure that is followed by another attempt.
     pub(crate) async fn repeat<T, F>(
         &self,
         gate: Gate<'_>,
         operation: &'static str,
         key: &Key,
-        bytes: u64,
+        allowance: Duration,
         mut on_retry: impl FnMut(u32, Duration, &Error),
         mut request: impl FnMut(Attempt) -> F,
     ) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let mut attempt = Attempt { number: 1, ambiguous: false };
+        let (mut number, mut ambiguous) = (1, false);
         loop {
             let permit = gate.pass().await?;
+            let progress = Progress::begin();
+            let attempt = Attempt { number, ambiguous, progress: progress.clone() };
             // The futures of the SDK are large; what waits at the gate should not be.
-            let result = self.in_time(operation, key, bytes, Box::pin(request(attempt))).await;
+            let result = self.in_time(operation, key, allowance, &progress, Box::pin(request(attempt))).await;
             drop(permit);
             let error = match result {
                 Err(error) if error.is_retryable() => error,
                 done => return done,
             };
-            let Some(wait) = self.backoff.wait_after(attempt.number) else { return Err(error) };
-            on_retry(attempt.number, wait, &error);
+            let Some(wait) = self.backoff.wait_after(number) else { return Err(error) };
+            on_retry(number, wait, &error);
             gate.unless_cancelled(tokio::time::sleep(wait)).await?;
-            attempt =
-                Attempt { number: attempt.number + 1, ambiguous: attempt.ambiguous || error.is_ambiguous() };
+            number += 1;
+            ambiguous |= error.is_ambiguous();
         }
     }
 
-    /// One attempt, which counts as lost after a time that grows with `bytes`.
+    /// One attempt, which counts as lost when it stands still for too long.
     pub(crate) async fn in_time<T>(
         &self,
         operation: &'static str,
         key: &Key,
-        bytes: u64,
+        allowance: Duration,
+        progress: &Progress,
         request: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        let limit = self.backoff.timeout_for(bytes);
-        tokio::time::timeout(limit, request).await.unwrap_or_else(|_| {
-            let cause = format!("nothing came for {} s", limit.as_secs_f64());
-            Err(Error::NoAnswer { operation, target: self.target(key), cause })
-        })
+        tokio::pin!(request);
+        loop {
+            let (bytes, since) = progress.last();
+            let limit = self.backoff.idle_limit(bytes) + allowance;
+            if let Ok(done) = tokio::time::timeout_at(since + limit, &mut request).await {
+                return done;
+            }
+            if progress.last().1 == since {
+                // A tenth of a second is exact enough for a person.
+                let seconds = (limit.as_secs_f64() * 10.0).round() / 10.0;
+                return Err(self.lost(operation, key, format!("nothing moved for {seconds} s")));
+            }
+        }
     }
 
     /// How long to wait after attempt number `attempt` failed; `None` when it was the last.
@@ -263,8 +277,9 @@ impl Bucket {
 
     /// What the server says of an object; `None` when there is none. Repeats what may go well later.
     pub async fn head(&self, key: &Key) -> Result<Option<ObjectInfo>, Error> {
-        let result =
-            self.repeat(Gate::default(), "HeadObject", key, 0, |_, _, _| {}, |_| self.head_once(key)).await;
+        let result = self
+            .repeat(Gate::default(), "HeadObject", key, Duration::ZERO, |_, _, _| {}, |_| self.head_once(key))
+            .await;
         found(result)
     }
 
@@ -320,9 +335,9 @@ impl Bucket {
                 Gate::default(),
                 "GetObject",
                 key,
-                limit,
+                Duration::ZERO,
                 |_, _, _| {},
-                |_| async {
+                |attempt| async move {
                     let reply = self.get_once(key).await?;
                     let size =
                         reply.content_length().and_then(|len| u64::try_from(len).ok()).unwrap_or_default();
@@ -334,12 +349,15 @@ impl Bucket {
                             cause,
                         });
                     }
-                    let body = reply
-                        .body
-                        .collect()
-                        .await
-                        .map_err(|error| self.lost("GetObject", key, cause_of(&error)))?;
-                    Ok(body.into_bytes())
+                    let mut body = reply.body;
+                    let mut bytes = BytesMut::new();
+                    while let Some(piece) = body.next().await {
+                        bytes.extend_from_slice(
+                            &piece.map_err(|error| self.lost("GetObject", key, cause_of(&error)))?,
+                        );
+                        attempt.progress.note(0);
+                    }
+                    Ok(bytes.freeze())
                 },
             )
             .await;
@@ -374,18 +392,18 @@ impl Bucket {
     ) -> Result<ObjectInfo, Error> {
         let sums = Sums::of(kind, &bytes);
         let settings = ObjectSettings { sse: sse.cloned(), ..ObjectSettings::default() };
-        let len = bytes.len() as u64;
         let info = self
             .repeat(
                 Gate::default(),
                 "PutObject",
                 key,
-                len,
+                Duration::ZERO,
                 |_, _, _| {},
-                |_| {
+                |attempt| {
                     self.put_once(
                         key,
                         ByteStream::from(bytes.clone()),
+                        attempt.progress,
                         kind,
                         &sums,
                         &settings,
@@ -409,6 +427,7 @@ impl Bucket {
         &self,
         key: &Key,
         body: ByteStream,
+        progress: Progress,
         kind: ChecksumKind,
         sums: &Sums,
         settings: &ObjectSettings,
@@ -437,7 +456,8 @@ impl Bucket {
             ChecksumKind::Sha256 => request.checksum_sha256(sum),
             ChecksumKind::None => request.content_md5(sum),
         };
-        let reply = request.send().await.map_err(|error| self.error("PutObject", key, error))?;
+        let reply = request.customize().interceptor(Watch(progress)).send().await;
+        let reply = reply.map_err(|error| self.error("PutObject", key, error))?;
         Ok(ObjectInfo {
             size: sums.len,
             etag: unquoted(reply.e_tag()),
@@ -462,7 +482,7 @@ impl Bucket {
             Gate::default(),
             "ListObjectsV2",
             &named,
-            0,
+            Duration::ZERO,
             |_, _, _| {},
             |_| async {
                 let request = self.client.list_objects_v2().bucket(&*self.name).prefix(prefix);
@@ -489,7 +509,7 @@ impl Bucket {
     /// warning.
     pub async fn versioning(&self) -> Versioning {
         let request = self.client.get_bucket_versioning().bucket(&*self.name).send();
-        match tokio::time::timeout(self.backoff.timeout_for(0), request).await {
+        match tokio::time::timeout(self.idle_limit(), request).await {
             Ok(Ok(reply)) if reply.status() == Some(&BucketVersioningStatus::Enabled) => Versioning::Enabled,
             Ok(Ok(_)) => Versioning::Off,
             _ => Versioning::Unknown,

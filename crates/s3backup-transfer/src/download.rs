@@ -1,12 +1,14 @@
 //! Bringing an object back as a file that is proved before it gets its name.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crc_fast::{CrcAlgorithm, Digest};
 use s3backup_model::Key;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 
+use crate::body::Progress;
 use crate::checksum::encode_crc64;
 use crate::error::cause_of;
 use crate::{Bucket, Error};
@@ -21,7 +23,7 @@ pub struct Downloaded {
 }
 
 /// How far a download has come.
-struct Progress {
+struct Fetched {
     at: u64,
     digest: Digest,
     /// Of the object as it was first seen, so that no file is made of two objects.
@@ -69,7 +71,7 @@ impl Bucket {
     /// Gets all bytes, in as many replies as it takes. Attempts are counted anew when bytes came.
     async fn fetch(&self, key: &Key, mut file: Option<(&mut File, &Path)>) -> Result<Downloaded, Error> {
         let mut progress =
-            Progress { at: 0, digest: Digest::new(CrcAlgorithm::Crc64Nvme), etag: None, size: None };
+            Fetched { at: 0, digest: Digest::new(CrcAlgorithm::Crc64Nvme), etag: None, size: None };
         let mut attempt = 1;
         loop {
             let before = progress.at;
@@ -87,7 +89,7 @@ impl Bucket {
     async fn fetch_rest(
         &self,
         key: &Key,
-        progress: &mut Progress,
+        progress: &mut Fetched,
         file: &mut Option<(&mut File, &Path)>,
     ) -> Result<(), Error> {
         if progress.size == Some(progress.at) {
@@ -95,7 +97,7 @@ impl Bucket {
             return Ok(());
         }
         let request = Box::pin(self.get_from(key, progress.at, progress.etag.clone()));
-        let reply = self.in_time("GetObject", key, 0, request).await?;
+        let reply = self.in_time("GetObject", key, Duration::ZERO, &Progress::begin(), request).await?;
         progress.etag = progress.etag.take().or_else(|| reply.e_tag().map(ToOwned::to_owned));
         let rest = reply.content_length().and_then(|len| u64::try_from(len).ok());
         progress.size = progress.size.or(rest);

@@ -355,20 +355,20 @@ impl FileTransfer {
         &self,
         gate: Gate<'_>,
         operation: &'static str,
-        bytes: u64,
+        allowance: Duration,
         request: impl FnMut(Attempt) -> F,
     ) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
     {
         let on_retry = |attempt, delay, error: &Error| self.note_retry(attempt, delay, error);
-        self.shared.bucket.repeat(gate, operation, &self.key, bytes, on_retry, request).await
+        self.shared.bucket.repeat(gate, operation, &self.key, allowance, on_retry, request).await
     }
 
     /// What the server says of this file's object.
     pub(crate) async fn head(&self) -> Result<Option<ObjectInfo>, Error> {
         let bucket = &self.shared.bucket;
-        found(self.repeat(self.gate(), "HeadObject", 0, |_| bucket.head_once(&self.key)).await)
+        found(self.repeat(self.gate(), "HeadObject", Duration::ZERO, |_| bucket.head_once(&self.key)).await)
     }
 
     pub(crate) async fn say(&self, update: Update) {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_s3::types::{
     ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, StorageClass,
@@ -9,17 +10,16 @@ use aws_sdk_s3::types::{
 use futures::{StreamExt, TryStreamExt, stream};
 use s3backup_model::FailureKind;
 
-use crate::body::{Payload, STREAM_BYTES};
+use crate::body::{Payload, STREAM_BYTES, Watch};
 use crate::bucket::{Condition, ObjectInfo, sse_headers, tagging, unquoted, version};
 use crate::checksum::{Proof, Sums, Whole, combine};
 use crate::engine::{FileTransfer, Stored, Update, on_blocking_thread};
 use crate::put::{Decision, metadata_of};
 use crate::read::{OpenFile, Read};
-use crate::retry::SLOWEST_BYTES_PER_S;
 use crate::{ChecksumKind, Error, ServiceError};
 
-/// How much longer a completion may take for each part, as bytes of a request: a tenth of a second.
-const PART_ALLOWANCE_BYTES: u64 = SLOWEST_BYTES_PER_S / 10;
+/// How much longer a completion may take for each part.
+const PART_ALLOWANCE: Duration = Duration::from_millis(100);
 
 /// A part that the server has.
 struct SentPart {
@@ -174,7 +174,7 @@ impl FileTransfer {
         sums: &Sums,
     ) -> Result<String, Error> {
         let bucket = &self.shared.bucket;
-        self.repeat(self.gate(), "UploadPart", payload.len(), |attempt| async move {
+        self.repeat(self.gate(), "UploadPart", Duration::ZERO, |attempt| async move {
             // What is read again for each attempt fails again for as long as the file is another.
             if attempt.number > 1 && !payload.is_in_memory() && !file.is_unchanged()? {
                 return Err(Error::Changed { path: file.path.to_path_buf(), reads: 1 });
@@ -196,7 +196,8 @@ impl FileTransfer {
                 ChecksumKind::Sha256 => request.checksum_sha256(&sum),
                 ChecksumKind::None => request.content_md5(&sum),
             };
-            let reply = request.send().await.map_err(|error| bucket.error("UploadPart", &self.key, error))?;
+            let reply = request.customize().interceptor(Watch(attempt.progress)).send().await;
+            let reply = reply.map_err(|error| bucket.error("UploadPart", &self.key, error))?;
             let shown = match self.kind() {
                 ChecksumKind::Crc64Nvme => reply.checksum_crc64_nvme(),
                 ChecksumKind::Crc32c => reply.checksum_crc32_c(),
@@ -219,7 +220,7 @@ impl FileTransfer {
         let bucket = &self.shared.bucket;
         let settings = &self.shared.objects;
         // Once sent, the request is waited for also when the run is ending: what it began could not be aborted else.
-        self.repeat(self.gate(), "CreateMultipartUpload", 0, |attempt| async move {
+        self.repeat(self.gate(), "CreateMultipartUpload", Duration::ZERO, |attempt| async move {
             self.note_attempt(attempt.number, 0);
             let (sse, kms) = sse_headers(settings.sse.as_ref());
             let (algorithm, r#type) = match self.kind() {
@@ -308,7 +309,7 @@ impl FileTransfer {
         };
         let operation = "CompleteMultipartUpload";
         // Servers put the parts together before they answer, which takes longer the more there are (AWS: minutes).
-        let allowance = parts.len() as u64 * PART_ALLOWANCE_BYTES;
+        let allowance = PART_ALLOWANCE * u32::try_from(parts.len()).unwrap_or(u32::MAX);
         // All parts are there: even when the run is ending, one short request saves sending them again.
         self.repeat(self.last_gate(), operation, allowance, |attempt| {
             *ambiguous = attempt.ambiguous;
@@ -367,7 +368,7 @@ impl FileTransfer {
     async fn abort(&self, upload_id: &str) {
         let bucket = &self.shared.bucket;
         let operation = "AbortMultipartUpload";
-        let aborting = self.repeat(self.last_gate(), operation, 0, |_| async {
+        let aborting = self.repeat(self.last_gate(), operation, Duration::ZERO, |_| async {
             let request = bucket.client.abort_multipart_upload().bucket(bucket.name()).key(self.key.as_str());
             let reply = request.upload_id(upload_id).send().await;
             reply.map(|_| ()).map_err(|error| bucket.error(operation, &self.key, error))

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use s3backup_model::FileStat;
@@ -97,13 +98,14 @@ impl FileTransfer {
     ) -> Result<ObjectInfo, Error> {
         let bucket = &self.shared.bucket;
         let settings = &self.shared.objects;
-        self.repeat(self.gate(), "PutObject", payload.len(), |attempt| {
+        self.repeat(self.gate(), "PutObject", Duration::ZERO, |attempt| {
             *ambiguous = attempt.ambiguous;
             async move {
                 self.note_attempt(attempt.number, payload.len());
                 let metadata = Some(metadata_of(stat, settings));
                 let body = payload.to_stream();
-                bucket.put_once(&self.key, body, self.kind(), sums, settings, metadata, condition).await
+                let (progress, kind) = (attempt.progress, self.kind());
+                bucket.put_once(&self.key, body, progress, kind, sums, settings, metadata, condition).await
             }
         })
         .await

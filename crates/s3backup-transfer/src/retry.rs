@@ -4,8 +4,12 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// A request slower than this counts as lost. Slower lines than that cannot carry a backup anyway.
-pub(crate) const SLOWEST_BYTES_PER_S: u64 = 64 << 10;
+/// What the transport has taken of a request may still wait in its buffers, where nothing shows how it goes on: those
+/// of the HTTP client hold up to 400 KiB, those of the kernel some more.
+const UNSEEN_BYTES: u64 = 512 << 10;
+
+/// The slowest that one request may be in getting out of the buffers: 64 at once then share 2 Mbit/s.
+const SLOWEST_BYTES_PER_S: u64 = 4 << 10;
 
 /// How often and how fast a failed request is repeated.
 #[derive(Clone, Debug)]
@@ -17,8 +21,9 @@ pub struct RetrySettings {
     pub base: Duration,
     /// Upper bound of any wait. Default 20 s.
     pub cap: Duration,
-    /// How long one request may take before it counts as lost: this, and the time that its bytes take at
-    /// 64 KiB a second. Default 30 s.
+    /// How long a request may stand still before it counts as lost: the time begins anew whenever some of its bytes
+    /// are taken. What is taken but may not have left this machine yet, at most 512 KiB, is given a second for each
+    /// 4 KiB more. Default 30 s.
     pub request_timeout: Duration,
     /// Seed of the jitter; from the operating system when absent.
     pub seed: Option<u64>,
@@ -49,9 +54,10 @@ impl Backoff {
         Self { settings, random: Mutex::new(random) }
     }
 
-    /// How long a request that carries `bytes` may take.
-    pub(crate) fn timeout_for(&self, bytes: u64) -> Duration {
-        self.settings.request_timeout + Duration::from_secs(bytes / SLOWEST_BYTES_PER_S)
+    /// How long a request may stand still of which the transport has taken `bytes`.
+    pub(crate) fn idle_limit(&self, bytes: u64) -> Duration {
+        let unseen = bytes.min(UNSEEN_BYTES);
+        self.settings.request_timeout + Duration::from_millis(unseen * 1000 / SLOWEST_BYTES_PER_S)
     }
 
     /// How long to wait after attempt number `attempt` (from 1) failed; `None` when it was the last.

@@ -9,6 +9,7 @@ mod cancel;
 mod faults;
 mod limits;
 mod messages;
+mod slow;
 mod torn;
 
 all_checks_on!(common::Store::embedded);

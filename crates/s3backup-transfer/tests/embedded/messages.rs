@@ -67,7 +67,7 @@ async fn the_server_is_silent() {
     store.server().faults().add(Fault::new(FaultKind::Hang));
     let retry = RetrySettings { request_timeout: Duration::from_millis(200), ..once() };
     let error = store.bucket().with_retry(retry).read(&key(), 10).await.unwrap_err();
-    assert_eq!(error.to_line(), "no answer to GetObject for s3://bucket/k: nothing came for 0.2 s");
+    assert_eq!(error.to_line(), "no answer to GetObject for s3://bucket/k: nothing moved for 0.2 s");
 }
 
 #[tokio::test]
