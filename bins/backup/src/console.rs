@@ -1,6 +1,8 @@
 //! What a person sees on stderr: the progress bar, the log, errors. Colour only on a terminal.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -10,8 +12,14 @@ use slog::{Logger, info};
 
 use crate::human;
 
+/// How often the bar is drawn.
+const DRAW_EVERY: Duration = Duration::from_millis(100);
+
 /// How often progress is told where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(30);
+
+/// How long the end waits for the bar to be cleared. A terminal that does not take anything is not waited for.
+const CLEAR_LIMIT: Duration = Duration::from_millis(200);
 
 /// Whether stderr takes colour (<https://no-color.org>).
 pub(crate) fn has_colour() -> bool {
@@ -37,52 +45,135 @@ pub(crate) fn print(line: &str) -> io::Result<()> {
 }
 
 /// Progress of a run: a bar on a terminal, a log line every 30 s elsewhere.
+///
+/// It is drawn by a thread of its own, so that a terminal that stands still never holds up a transfer, and so that
+/// a run in which nothing happens says so as well.
 pub(crate) struct Progress {
-    bar: ProgressBar,
-    found: Tally,
-    is_found_whole: bool,
-    done: Tally,
-    sent_bytes: u64,
-    failed: u64,
-    started: Instant,
-    last_line: Instant,
+    bar: Option<ProgressBar>,
+    state: Arc<Mutex<State>>,
+    thread: Option<Drawer>,
     is_quiet: bool,
+}
+
+/// The thread that draws: told to end by the first, and says by the second that it has.
+struct Drawer {
+    end: SyncSender<()>,
+    ended: Receiver<()>,
 }
 
 impl Progress {
     /// Shows nothing when `quiet`.
     pub(crate) fn new(quiet: bool) -> Self {
-        let is_shown = !quiet && io::stderr().is_terminal();
-        let target =
-            if is_shown { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(None, target);
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
-            bar.set_style(style);
+        let bar = (!quiet && io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+            match ProgressStyle::with_template("{spinner} {msg}") {
+                Ok(style) => bar.with_style(style),
+                Err(_) => bar,
+            }
+        });
+        Self { bar, state: Arc::new(Mutex::new(State::new())), thread: None, is_quiet: quiet }
+    }
+
+    /// Where log lines go so that they and the bar do not mix.
+    pub(crate) fn log_console(&self) -> Console {
+        match &self.bar {
+            Some(bar) => {
+                Console::Writer { writer: Box::new(BesideBar { bar: bar.clone() }), colour: has_colour() }
+            }
+            None => Console::Stderr,
         }
-        let now = Instant::now();
+    }
+
+    /// Begins to show.
+    pub(crate) fn start(&mut self, logger: Logger) {
+        if self.is_quiet {
+            return;
+        }
+        let (end, told) = sync_channel(1);
+        let (said, ended) = sync_channel(1);
+        let (bar, state) = (self.bar.clone(), Arc::clone(&self.state));
+        std::thread::spawn(move || {
+            let pace = if bar.is_some() { DRAW_EVERY } else { LINE_EVERY };
+            while told.recv_timeout(pace) == Err(RecvTimeoutError::Timeout) {
+                let state = state.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                match &bar {
+                    Some(bar) => {
+                        bar.set_message(state.line());
+                        bar.tick();
+                    }
+                    None => state.log(&logger),
+                }
+            }
+            if let Some(bar) = bar {
+                bar.finish_and_clear();
+            }
+            // Nobody waits any more when the end took too long.
+            let _ = said.send(());
+        });
+        self.thread = Some(Drawer { end, ended });
+    }
+
+    /// Takes in what happened.
+    pub(crate) fn see(&self, event: &Event) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).see(event);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(Drawer { end, ended }) = self.thread.take() {
+            let _ = end.try_send(());
+            let _ = ended.recv_timeout(CLEAR_LIMIT);
+        }
+    }
+}
+
+/// What is known of a run that goes on.
+#[derive(Clone)]
+struct State {
+    phase: Phase,
+    found: Tally,
+    is_found_whole: bool,
+    done: Tally,
+    sent_bytes: u64,
+    failed: u64,
+    retries: u64,
+    started: Instant,
+}
+
+/// What the run is busy with.
+#[derive(Clone)]
+enum Phase {
+    Starting,
+    Step(String),
+    Files,
+    Stopping,
+}
+
+impl State {
+    fn new() -> Self {
         Self {
-            bar,
+            phase: Phase::Starting,
             found: Tally::default(),
             is_found_whole: false,
             done: Tally::default(),
             sent_bytes: 0,
             failed: 0,
-            started: now,
-            last_line: now,
-            is_quiet: quiet,
+            retries: 0,
+            started: Instant::now(),
         }
     }
 
-    /// Where log lines go so that they and the bar do not mix.
-    pub(crate) fn log_console(&self) -> Console {
-        let writer = BesideBar { bar: self.bar.clone() };
-        Console::Writer { writer: Box::new(writer), colour: has_colour() }
-    }
-
-    /// Takes in what happened.
-    pub(crate) fn see(&mut self, event: &Event, logger: &Logger) {
+    fn see(&mut self, event: &Event) {
         match event {
-            Event::Found { found } => self.found = *found,
+            Event::StepStarted { name } => self.phase = Phase::Step(name.clone()),
+            Event::Found { found } => {
+                if !matches!(self.phase, Phase::Files) {
+                    self.phase = Phase::Files;
+                    self.started = Instant::now();
+                }
+                self.found = *found;
+            }
             Event::DiscoveryFinished { found } => {
                 self.found = *found;
                 self.is_found_whole = true;
@@ -90,45 +181,49 @@ impl Progress {
             Event::Sent { bytes } => self.sent_bytes += bytes,
             Event::Uploaded { bytes, .. } | Event::Unchanged { bytes, .. } => self.done.add(*bytes),
             Event::Failed { .. } => self.failed += 1,
-            Event::StepStarted { name } => self.bar.set_message(format!("step {name}")),
-            Event::Stopping => self.bar.set_message("stopping"),
-            Event::RunFinished { .. } => {
-                self.bar.finish_and_clear();
-                return;
-            }
-            _ => return,
-        }
-        if !matches!(event, Event::StepStarted { .. } | Event::Stopping) {
-            self.show(logger);
+            Event::Retrying { .. } => self.retries += 1,
+            Event::Stopping => self.phase = Phase::Stopping,
+            _ => {}
         }
     }
 
-    fn show(&mut self, logger: &Logger) {
-        if !self.bar.is_hidden() {
-            self.bar.set_message(self.line());
-            self.bar.tick();
-        } else if !self.is_quiet && self.last_line.elapsed() >= LINE_EVERY {
-            self.last_line = Instant::now();
-            info!(logger, "progress"; "files" => self.done.files, "of" => self.found.files,
-                "sent_bytes" => self.sent_bytes, "of_bytes" => self.found.bytes, "failed" => self.failed);
-        }
+    /// Bytes that are dealt with: sent, or found to be there. What changed meanwhile is sent twice.
+    fn bytes(&self) -> u64 {
+        self.sent_bytes.max(self.done.bytes).min(self.found.bytes)
+    }
+
+    fn log(&self, logger: &Logger) {
+        info!(logger, "progress"; "files" => self.done.files, "of" => self.found.files,
+            "bytes" => self.bytes(), "of_bytes" => self.found.bytes, "failed" => self.failed,
+            "retries" => self.retries);
     }
 
     fn line(&self) -> String {
+        match &self.phase {
+            Phase::Starting if self.retries > 0 => "the server does not answer, trying again".to_owned(),
+            Phase::Starting => "starting".to_owned(),
+            Phase::Step(name) => {
+                format!("step {name}, {}", human::duration(self.started.elapsed().as_secs_f64()))
+            }
+            Phase::Files => self.files(),
+            Phase::Stopping => "stopping".to_owned(),
+        }
+    }
+
+    fn files(&self) -> String {
         let seconds = self.started.elapsed().as_secs_f64().max(0.001);
         let more = if self.is_found_whole { "" } else { "+" };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate for a person")]
-        let rate = (self.sent_bytes as f64 / seconds) as u64;
+        let rate = (self.bytes() as f64 / seconds) as u64;
         let mut line = format!(
             "{} of {}{more} files  {} of {}{more}  {}/s",
             human::count(self.done.files),
             human::count(self.found.files),
-            // What is read again because it changed is sent again.
-            human::size(self.sent_bytes.min(self.found.bytes)),
+            human::size(self.bytes()),
             human::size(self.found.bytes),
             human::size(rate),
         );
-        let left = self.found.bytes.saturating_sub(self.done.bytes.max(self.sent_bytes));
+        let left = self.found.bytes.saturating_sub(self.bytes());
         if self.is_found_whole && rate > 0 && left > 0 {
             line = format!("{line}  {} left", human::duration(left as f64 / rate as f64));
         }
@@ -136,12 +231,6 @@ impl Progress {
             line = format!("{line}  {} failed", human::count(self.failed));
         }
         line
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.bar.finish_and_clear();
     }
 }
 

@@ -18,7 +18,7 @@ use clap::Parser;
 use crate::cli::{Cli, Command};
 use crate::exit::{Exit, Stop};
 
-/// Reading and hashing happens on blocking threads, one for each request in flight at the most.
+/// Threads that walk, read and hash. Work that finds none free waits.
 const BLOCKING_THREADS: usize = 64;
 
 fn main() -> ExitCode {

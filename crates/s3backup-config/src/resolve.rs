@@ -46,7 +46,7 @@ impl<'r> Resolver<'r> {
             None => Some(Name::lossy(&self.request.host_name)),
         };
         let timezone = values::zone(&raw.timezone);
-        let state_dir = self.state_dir(raw.state_dir.as_deref());
+        let state_dir = raw.state_dir.as_deref().map(|dir| self.absolute(dir));
         let steps = raw.step.into_iter().enumerate().filter_map(|(i, step)| self.step(i, step)).collect();
         if raw.source.is_empty() {
             self.problem("source", "missing; say with [[source]] and its `path` what is to be backed up");
@@ -65,7 +65,7 @@ impl<'r> Resolver<'r> {
             job: job?,
             host: host?,
             timezone: timezone?,
-            state_dir: state_dir?,
+            state_dir: state_dir.or_else(|| default_state_dir(self.request)),
             steps,
             sources,
             destination,
@@ -79,20 +79,6 @@ impl<'r> Resolver<'r> {
 
     fn name(&mut self, key: &str, text: &str) -> Option<Name> {
         Name::new(text).map_err(|error| self.problem(key, error.to_string())).ok()
-    }
-
-    fn state_dir(&mut self, given: Option<&Path>) -> Option<PathBuf> {
-        if let Some(dir) = given {
-            return Some(self.absolute(dir));
-        }
-        let dir = default_state_dir(self.request);
-        if dir.is_none() {
-            self.problem(
-                "state_dir",
-                "missing, and neither HOME nor XDG_STATE_HOME is set; say where state is kept",
-            );
-        }
-        dir
     }
 
     fn step(&mut self, i: usize, raw: RawStep) -> Option<Step> {

@@ -20,8 +20,8 @@ pub struct Settings {
     /// The zone of days and of times in texts. Default: UTC.
     pub timezone: Tz,
     /// Where state of the job is kept on this machine. Default: `/var/lib/s3backup` for root, else the XDG state
-    /// directory.
-    pub state_dir: PathBuf,
+    /// directory; `None` where neither `HOME` nor `XDG_STATE_HOME` is set.
+    pub state_dir: Option<PathBuf>,
     /// Programs that run before the upload, in this order.
     pub steps: Vec<Step>,
     /// What is backed up; at least one.

@@ -38,6 +38,10 @@ pub(crate) async fn run(common: &Common, arguments: &cli::Demo) -> Result<Exit, 
     let temporary = tempfile::tempdir().map_err(|error| failed("no temporary folder", &error))?;
     let root = match &arguments.dir {
         Some(dir) => {
+            let used = std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
+            if used {
+                return Err(Stop::usage(format!("{} is not empty: name a new folder", dir.display())));
+            }
             std::fs::create_dir_all(dir).map_err(|error| failed(&dir.display().to_string(), &error))?;
             dir.clone()
         }
@@ -145,10 +149,10 @@ impl Stage {
 
     async fn back_up(&self) -> Result<RunReport, Stop> {
         let mut progress = Progress::new(self.quiet);
-        let logger = self.log.logger();
+        progress.start(self.log.logger());
         let mut run = self.backup()?.start();
         while let Some(event) = run.next().await {
-            progress.see(&event, &logger);
+            progress.see(&event);
             if matches!(event, Event::RunFinished { .. }) {
                 break;
             }
@@ -179,7 +183,7 @@ impl Stage {
         Bucket::connect(&options).await.map_err(|error| failed("connecting", &error))
     }
 
-    /// Downloads every object that the manifest's run sent and compares it with the file, byte for byte.
+    /// Downloads every data object of the bucket and compares it with the file, byte for byte.
     async fn verify(&self, bucket: &Bucket, report: &RunReport) -> Result<(), Stop> {
         let scratch = tempfile::tempdir().map_err(|error| failed("no temporary folder", &error))?;
         let mut compared = 0;

@@ -79,7 +79,11 @@ pub(crate) async fn dry_run(common: &Common) -> Result<Exit, Stop> {
 }
 
 async fn walk(common: &Common, mut show: impl FnMut(&Planned) -> io::Result<()>) -> Result<Counts, Stop> {
-    let settings = session::load(common)?.settings;
+    let loaded = session::load(common)?;
+    for warning in &loaded.warnings {
+        console::say_warning(warning);
+    }
+    let settings = loaded.settings;
     // The plan is the result; its log is the console alone, and only where something is wrong.
     let log = s3backup_logging::LoggerManager::builder(settings.job.as_str())
         .dir(None)

@@ -2,8 +2,10 @@
 
 use std::io::IsTerminal;
 
-use s3backup_core::{Error, Event, Outcome, Run, RunReport};
+use s3backup_config::{Loaded, Settings};
+use s3backup_core::{Error, Event, FailureKind, Outcome, Run, RunReport};
 use s3backup_logging::LoggerManager;
+use serde_json::json;
 
 use crate::cli::{self, Common};
 use crate::console::{self, Progress};
@@ -15,29 +17,64 @@ use crate::{human, session};
 const FAILURES_SHOWN: usize = 20;
 
 pub(crate) async fn run(common: &Common, arguments: &cli::Run) -> Result<Exit, Stop> {
-    match run_once(common, arguments).await {
+    let loaded = match session::load(common) {
+        Ok(loaded) => loaded,
+        Err(stop) => return Err(not_started(common, stop).await),
+    };
+    // Listens to the very end: the log and the report must not hang either.
+    let interrupts = Interrupts::listen(loaded.settings.grace)?;
+    match run_once(common, arguments, loaded, &interrupts).await {
         Ok(report) => {
-            print_report(&report, common.json)
-                .map_err(|error| Stop::failed(format!("cannot print the report: {error}")))?;
+            print_result(&report, common.json);
             Ok(report.outcome.into())
         }
-        Err(stop) => {
-            session::alert_failed_start(common, &stop).await;
-            Err(stop)
-        }
+        Err(stop) => Err(not_started(common, stop).await),
     }
 }
 
-async fn run_once(common: &Common, arguments: &cli::Run) -> Result<RunReport, Stop> {
-    let loaded = session::load(common)?;
+/// Tells of a run that could not even start.
+async fn not_started(common: &Common, stop: Stop) -> Stop {
+    session::alert_failed_start(common, &stop).await;
+    if common.json {
+        let fatal = json!({ "kind": FailureKind::Other, "message": &stop.message });
+        // Nobody reads it when stdout is closed; the exit code says the same.
+        let _ =
+            console::print(&json!({ "schema": 1, "outcome": Outcome::Failed, "fatal": fatal }).to_string());
+    }
+    stop
+}
+
+async fn run_once(
+    common: &Common,
+    arguments: &cli::Run,
+    loaded: Loaded,
+    interrupts: &Interrupts,
+) -> Result<RunReport, Stop> {
     let mut settings = loaded.settings;
     let mut progress = Progress::new(common.quiet);
     let log = session::start_log(&settings, common, &progress);
     for warning in &loaded.warnings {
         log.warning(warning);
     }
-    let server = session::start_embedded(&mut settings).await?;
-    let mut builder = session::builder(&settings, arguments.trigger.into())
+    progress.start(log.logger());
+    let result = run_logged(arguments, &mut settings, &progress, &log, interrupts).await;
+    if let Err(stop) = &result {
+        log.error(&stop.message);
+    }
+    drop(progress);
+    log.finish();
+    result
+}
+
+async fn run_logged(
+    arguments: &cli::Run,
+    settings: &mut Settings,
+    progress: &Progress,
+    log: &LoggerManager,
+    interrupts: &Interrupts,
+) -> Result<RunReport, Stop> {
+    let server = session::start_embedded(settings).await?;
+    let mut builder = session::builder(settings, arguments.trigger.into())
         .logger(log.logger())
         // Whoever pressed Ctrl-C knows.
         .alert_when_interrupted(!std::io::stderr().is_terminal());
@@ -45,26 +82,27 @@ async fn run_once(common: &Common, arguments: &cli::Run) -> Result<RunReport, St
         builder = builder.log_location(path.display().to_string());
     }
     let backup = builder.build().map_err(|error| Stop::usage(chain(&error)))?;
-    let report = watch(backup.start(), &settings, &mut progress, &log).await;
+    let report = watch(backup.start(), progress, interrupts).await;
     if let Some(server) = server {
         server.shutdown().await;
     }
-    log.finish();
     report
 }
 
-async fn watch(
-    mut run: Run,
-    settings: &s3backup_config::Settings,
-    progress: &mut Progress,
-    log: &LoggerManager,
-) -> Result<RunReport, Stop> {
-    let _interrupts = Interrupts::listen(run.cancel_token(), settings.grace)?;
-    let logger = log.logger();
-    while let Some(event) = run.next().await {
-        progress.see(&event, &logger);
-        if let Event::RunFinished { report } = event {
-            return Ok(*report);
+async fn watch(mut run: Run, progress: &Progress, interrupts: &Interrupts) -> Result<RunReport, Stop> {
+    let cancel = run.cancel_token();
+    loop {
+        let event = tokio::select! {
+            event = run.next() => event,
+            () = interrupts.first(), if !cancel.is_cancelled() => {
+                cancel.cancel();
+                continue;
+            }
+        };
+        match event {
+            Some(Event::RunFinished { report }) => return Ok(*report),
+            Some(event) => progress.see(&event),
+            None => break,
         }
     }
     match run.finish().await {
@@ -74,8 +112,18 @@ async fn watch(
     }
 }
 
-/// Prints the result: one JSON document, or a summary for a person.
-pub(crate) fn print_report(report: &RunReport, json: bool) -> std::io::Result<()> {
+/// Prints the result. That it cannot be printed changes nothing about the run, and so nothing about the exit code.
+fn print_result(report: &RunReport, json: bool) {
+    match print_report(report, json) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            console::say_error(&format!("cannot print the report: {error}"));
+        }
+        _ => {}
+    }
+}
+
+/// One JSON document, or a summary for a person.
+fn print_report(report: &RunReport, json: bool) -> std::io::Result<()> {
     if json {
         return console::print(&serde_json::to_string(report)?);
     }
@@ -120,6 +168,9 @@ fn headline(report: &RunReport) -> String {
     let place = &report.destination;
     match report.outcome {
         Outcome::Success => format!("success: every selected file is in {place} ({took})"),
+        Outcome::Partial if report.failed_total == 0 => {
+            format!("partial: every selected file is in {place}, and a step did not succeed ({took})")
+        }
         Outcome::Partial => format!("partial: the run ended after {took}, and not all of it is in {place}"),
         Outcome::Failed => format!("failed after {took}"),
         Outcome::Interrupted => format!("interrupted after {took}; what was finished is in {place}"),

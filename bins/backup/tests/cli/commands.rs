@@ -128,4 +128,5 @@ fn the_demo_shows_the_whole_way() {
         assert!(ended.out.contains(word), "{word} is missing in {}", ended.out);
     }
     assert!(exists(&world.path("demo/restored/vehicle-001/dashcam.bin")));
+    assert!(world.run(&["demo", "--dir", "demo"]).expect(2).err.contains("not empty"));
 }

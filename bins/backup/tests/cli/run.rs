@@ -156,9 +156,19 @@ fn a_broken_configuration_ends_with_two_and_is_alerted_too() {
     assert!(world.slack.all().contains("concurency"), "{}", world.slack.all());
     assert_no_secret(&world, &ended.err);
 
-    world.configure_all("");
-    std::fs::write(world.path("empty.toml"), "").unwrap();
+    let document = world.run(&["run", "--json"]).expect(2).json();
+    assert_eq!(document["outcome"], "failed", "a script gets its one document in any case");
+    assert!(document["fatal"]["message"].as_str().unwrap().contains("concurency"), "{document}");
     world.run(&["run", "--config", "nowhere.toml"]).expect(2);
+}
+
+#[test]
+fn a_reader_that_went_away_changes_nothing_about_the_exit_code() {
+    let world = World::new();
+    world.file("a", b"1");
+    let mut child = world.command(&["run"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    Ended::of(&child.wait_with_output().unwrap()).expect(0);
 }
 
 #[test]
@@ -186,6 +196,8 @@ fn sigterm_ends_a_run_within_three_seconds() {
     }
     let told = Instant::now();
     let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    // Twice at once, as `timeout` and some supervisors do it: to the process, and to its group.
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     let ended = Ended::of(&child.wait_with_output().unwrap());
     assert!(told.elapsed() < Duration::from_secs(3), "it took {:?}", told.elapsed());
