@@ -62,6 +62,20 @@ pub(crate) async fn start_embedded(settings: &mut Settings) -> Result<Option<Loc
     Ok(Some(server))
 }
 
+/// Says when a source holds what this program writes itself: it would back up its own work, more of it each time.
+pub(crate) fn warn_of_own_files(settings: &Settings, log: &LoggerManager) {
+    let own = [Some(&settings.logging.dir), settings.embedded_dir.as_ref()];
+    for source in &settings.sources {
+        for dir in own.into_iter().flatten().filter(|dir| dir.starts_with(&source.path)) {
+            log.warning(format!(
+                "{} lies in the source {} and is backed up with it: leave it out with `exclude`, or move it",
+                dir.display(),
+                source.path.display()
+            ));
+        }
+    }
+}
+
 /// A builder with all settings of the job.
 pub(crate) fn builder(settings: &Settings, trigger: Trigger) -> BackupBuilder {
     let mut builder = Backup::builder()

@@ -56,6 +56,7 @@ async fn run_once(
     for warning in &loaded.warnings {
         log.warning(warning);
     }
+    session::warn_of_own_files(&settings, &log);
     progress.start(log.logger());
     let result = run_logged(arguments, &mut settings, &progress, &log, interrupts).await;
     if let Err(stop) = &result {

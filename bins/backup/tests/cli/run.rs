@@ -163,6 +163,15 @@ fn a_broken_configuration_ends_with_two_and_is_alerted_too() {
 }
 
 #[test]
+fn a_source_that_holds_the_log_folder_is_warned_of() {
+    let world = World::new();
+    let text = std::fs::read_to_string(world.path("backup.toml")).unwrap();
+    world.configure_all(&text.replace("path = \"data\"", "path = \".\"\nexclude = [\"s3\"]"));
+    let ended = world.run(&["run"]);
+    assert!(ended.expect(0).err.contains("Logs lies in the source"), "{}", ended.err);
+}
+
+#[test]
 fn a_reader_that_went_away_changes_nothing_about_the_exit_code() {
     let world = World::new();
     world.file("a", b"1");
