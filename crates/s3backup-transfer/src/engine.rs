@@ -406,8 +406,9 @@ impl FileTransfer {
     /// Remembers that it does not, and says so once.
     pub(crate) async fn give_up_conditions(&self) {
         if self.shared.conditional.swap(false, Ordering::Relaxed) {
-            let message = "the server knows no conditional writes (If-None-Match): an object that another program put under \
-                           one of our keys would be overwritten unnoticed. Let no other program write below this prefix";
+            let message = "the server knows no conditional writes (If-None-Match): each object is looked \
+                           for before it is written, but one that another program writes at the same moment would be \
+                           overwritten unnoticed. Let no other program write below this prefix";
             self.say(Update::Warning { message: message.to_owned() }).await;
         }
     }

@@ -267,16 +267,25 @@ impl FileTransfer {
         let whole = combine(self.kind(), &sums)
             .ok_or_else(|| Error::Defect("an upload without parts was to be completed".to_owned()))?;
         let mut ambiguous = false;
+        let mut was_refused = false;
         loop {
             let done =
                 self.complete_repeatedly(upload_id, &completed, &whole, &condition, &mut ambiguous).await;
             let error = match done {
-                Ok(info) => return self.proved(file.stat, &whole, info, true).await,
+                Ok(info) => {
+                    if was_refused {
+                        self.give_up_conditions().await;
+                    }
+                    return self.proved(file.stat, &whole, info, true).await;
+                }
                 Err(error) => error,
             };
             if condition != Condition::Always && error.service().is_some_and(ServiceError::is_not_implemented)
             {
-                self.give_up_conditions().await;
+                if let Decision::Have { info, sent } = self.look(&whole).await? {
+                    return self.proved(file.stat, &whole, info, sent).await;
+                }
+                was_refused = true;
                 condition = Condition::Always;
                 continue;
             }

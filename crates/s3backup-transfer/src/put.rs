@@ -63,17 +63,29 @@ impl FileTransfer {
     async fn put(&self, payload: Payload, sums: &Sums, stat: FileStat) -> Result<Stored, Error> {
         let whole = Whole::single(sums);
         let mut condition = if self.is_conditional() { Condition::New } else { Condition::Always };
+        let mut was_refused = false;
         for _ in 0..MAX_DECISIONS {
+            if condition == Condition::Always
+                && let Decision::Have { info, sent } = self.look(&whole).await?
+            {
+                return self.proved(stat, &whole, info, sent).await;
+            }
             let mut ambiguous = false;
             let put = self.put_repeatedly(&payload, sums, stat, &condition, &mut ambiguous).await;
             let error = match put {
-                Ok(info) => return self.proved(stat, &whole, info, true).await,
+                Ok(info) => {
+                    if was_refused {
+                        self.give_up_conditions().await;
+                    }
+                    return self.proved(stat, &whole, info, true).await;
+                }
                 Err(error) => error,
             };
             if condition != Condition::Always
                 && error.service().is_some_and(crate::ServiceError::is_not_implemented)
             {
-                self.give_up_conditions().await;
+                // It may be another header that the server does not know: the same without a condition will show.
+                was_refused = true;
                 condition = Condition::Always;
             } else if error.is_precondition() || (condition.if_match().is_some() && error.is_not_found()) {
                 // S3 answers 404, not 412, when what was to be replaced is gone.
@@ -123,6 +135,18 @@ impl FileTransfer {
             return Ok(Decision::Have { info, sent: ambiguous });
         }
         self.may_replace(&info).map(Decision::Put)
+    }
+
+    /// What a condition would have found out: whether something is there that must not be overwritten. Between this look
+    /// and the write another program can still come; two files of this run cannot.
+    pub(crate) async fn look(&self, whole: &Whole) -> Result<Decision, Error> {
+        match self.decide(whole, false).await {
+            // A host that may only write cannot look.
+            Err(error) if error.service().is_some_and(crate::ServiceError::is_denied) => {
+                Ok(Decision::Put(Condition::Always))
+            }
+            decided => decided,
+        }
     }
 
     /// On what condition the object may be replaced: it must be one of this job's.

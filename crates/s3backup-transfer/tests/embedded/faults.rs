@@ -217,6 +217,54 @@ async fn a_server_without_conditions_gets_one_warning() {
     said.only().unwrap();
 }
 
+/// As on a server with conditions.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_conditions_nothing_strange_is_overwritten() {
+    for size in [10, PART + 1] {
+        let store = Store::embedded().await;
+        store.server().faults().add(Fault::new(FaultKind::NoConditionalWrites));
+        let body = b"somebody else's".to_vec();
+        store.client.put_object().bucket(&store.name).key("strange").body(body.into()).send().await.unwrap();
+        let (one, two) = (noise(1, size), noise(2, size));
+        let uploads = vec![
+            store.file("first", b"x"),
+            store.file_as("one", "both", &one),
+            store.file_as("two", "both", &two),
+            store.file("strange", &one),
+        ];
+        // One after the other, so that the server is known by the first.
+        let settings = TransferSettings { concurrency: 1, ..settings() };
+        let said = run(store.engine(settings, objects("run-1")), uploads).await;
+        let went_well: Vec<bool> = said.done.iter().map(|done| done.result.is_ok()).collect();
+        assert_eq!(went_well, [true, true, false, false], "{:?}", said.done);
+        for done in &said.done[2..] {
+            assert!(matches!(done.result, Err(Error::Conflict { .. })), "{done:?}");
+        }
+        assert!(store.get("both").await.unwrap() == one);
+        assert_eq!(store.get("strange").await.unwrap(), b"somebody else's");
+        assert_eq!(store.open_uploads().await, 0);
+    }
+}
+
+/// A server says the same of a tag or a storage class that it does not know.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_implemented_need_not_be_conditions() {
+    for (operation, size) in [(Operation::PutObject, 10), (Operation::CompleteMultipartUpload, PART + 1)] {
+        let store = Store::embedded().await;
+        let unknown = FaultKind::Error { status: 501, code: "NotImplemented".to_owned() };
+        store.server().faults().add(Fault::new(unknown).on(operation).key_contains("odd"));
+        let body = b"somebody else's".to_vec();
+        store.client.put_object().bucket(&store.name).key("strange").body(body.into()).send().await.unwrap();
+        let uploads = vec![store.file("odd", &noise(1, size)), store.file("strange", &noise(2, size))];
+        let settings = TransferSettings { concurrency: 1, ..settings() };
+        let said = run(store.engine(settings, objects("run-1")), uploads).await;
+        assert_eq!(said.warnings, [""; 0]);
+        let odd = said.done[0].result.as_ref().unwrap_err();
+        assert!(odd.service().is_some_and(|refusal| refusal.status == 501), "{odd:?}");
+        assert!(matches!(said.done[1].result, Err(Error::Conflict { .. })), "{:?}", said.done);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn expired_credentials_are_tried_again_and_then_fatal() {
     let store = Store::embedded().await;
