@@ -24,7 +24,7 @@ pub fn of_run(report: &RunReport, log: Option<&str>) -> Alert {
         ("Skipped".to_owned(), files_of(report.skipped.files)),
         ("Duration".to_owned(), format!("{:.1} s", report.duration_s)),
         ("Destination".to_owned(), report.destination.clone()),
-        ("Trigger".to_owned(), trigger_of(report)),
+        ("Trigger".to_owned(), report.trigger.as_str().to_owned()),
     ];
     for step in report.steps.iter().filter(|step| step.state != StepState::Ok) {
         let why = step.message.as_deref().unwrap_or(match step.state {
@@ -51,7 +51,11 @@ pub fn of_run(report: &RunReport, log: Option<&str>) -> Alert {
             "The run ended, and what is named below is not in the bucket as it is on disk. The next run tries again.".to_owned(),
         ),
         Outcome::Failed => (
-            format!("Backup {place} failed"),
+            // The words of a notification on a telephone: they must say what it is about.
+            match &report.fatal {
+                Some(fatal) => format!("Backup {place} failed: {}", fatal.kind.as_str().replace('_', " ")),
+                None => format!("Backup {place} failed"),
+            },
             report.fatal.as_ref().map_or_else(String::new, |fatal| fatal.message.clone()),
         ),
         Outcome::Interrupted => (
@@ -98,11 +102,4 @@ pub fn of_start(
 
 fn files_of(count: u64) -> String {
     if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
-}
-
-fn trigger_of(report: &RunReport) -> String {
-    serde_json::to_value(report.trigger)
-        .ok()
-        .and_then(|value| value.as_str().map(ToOwned::to_owned))
-        .unwrap_or_default()
 }

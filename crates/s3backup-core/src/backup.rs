@@ -1,8 +1,9 @@
 //! Build, run, watch, cancel.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Days, Utc};
 use chrono_tz::Tz;
@@ -77,8 +78,19 @@ impl Job {
         }
     }
 
-    /// The sources with their days resolved for a run at `now`.
-    pub(crate) fn discovery_sources(&self, now: DateTime<Utc>) -> Vec<s3backup_discovery::Source> {
+    /// The clock as discovery reads it.
+    pub(crate) fn walk_clock(&self) -> s3backup_discovery::Clock {
+        let clock = Arc::clone(&self.clock);
+        Arc::new(move || clock().into())
+    }
+
+    /// The sources with their days resolved for a run at `now`. Files that were modified in the `settled` time, in which
+    /// the run's own steps made them, are taken whatever their age.
+    pub(crate) fn discovery_sources(
+        &self,
+        now: DateTime<Utc>,
+        settled: Option<&RangeInclusive<SystemTime>>,
+    ) -> Vec<s3backup_discovery::Source> {
         let today = now.with_timezone(&self.timezone).date_naive();
         let yesterday = today.checked_sub_days(Days::new(1)).unwrap_or(today);
         let on = |date| DiscoverySelect::day(date, self.timezone);
@@ -97,6 +109,7 @@ impl Job {
                     index,
                     path: source.path.clone(),
                     rules: rules.clone().with_select(select),
+                    settled: settled.cloned(),
                 }
             })
             .collect()
@@ -172,9 +185,9 @@ impl Backup {
     /// What a run would do now. Runs no step and changes nothing; sends no request. Must be called within a tokio
     /// runtime.
     pub fn plan(&self) -> Plan {
-        let now = (self.job.clock)();
-        let sources = self.job.discovery_sources(now);
-        let discovery = discover(sources, now.into(), CancellationToken::new(), self.job.logger.clone());
+        let sources = self.job.discovery_sources((self.job.clock)(), None);
+        let discovery =
+            discover(sources, self.job.walk_clock(), CancellationToken::new(), self.job.logger.clone());
         Plan::new(discovery, Arc::clone(&self.job.naming))
     }
 

@@ -61,7 +61,7 @@ const QUIET_ATTEMPTS: u32 = 2;
 fn log(logger: &Logger, event: &Event) {
     match event {
         Event::RunStarted { run_id, destination, trigger, .. } => {
-            info!(logger, "run started"; "run" => %run_id, "destination" => destination, "trigger" => ?trigger);
+            info!(logger, "run started"; "run" => %run_id, "destination" => destination, "trigger" => trigger.as_str());
         }
         Event::StepStarted { name } => info!(logger, "step started"; "step" => name),
         Event::StepOutput { name, line, .. } => info!(logger, "step says"; "step" => name, "line" => line),
@@ -69,7 +69,7 @@ fn log(logger: &Logger, event: &Event) {
             info!(logger, "step finished"; "step" => name, "duration_s" => duration.as_secs_f64());
         }
         Event::StepFinished { name, state, duration, message } => {
-            error!(logger, "step did not succeed"; "step" => name, "state" => ?state,
+            error!(logger, "step did not succeed"; "step" => name, "state" => state.as_str(),
                 "duration_s" => duration.as_secs_f64(), "why" => message.as_deref().unwrap_or(""));
         }
         Event::Skipped { path, reason } => {

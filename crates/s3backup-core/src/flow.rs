@@ -24,11 +24,11 @@ impl Run<'_> {
     pub(crate) async fn transfer(&mut self, bucket: &Bucket) {
         let job = self.job;
         let logger = self.events.logger();
-        let sources = job.discovery_sources(self.begun.at);
+        let sources = job.discovery_sources(self.begun.at, self.settled.as_ref());
         // Ends the flow alone: what is cancelled here is the run's, not the caller's.
         let stop = self.cancel.child_token();
         let plan = Plan::new(
-            discover(sources, self.begun.at.into(), stop.clone(), logger.clone()),
+            discover(sources, job.walk_clock(), stop.clone(), logger.clone()),
             Arc::clone(&job.naming),
         );
         let mut settings = job.transfer.clone();

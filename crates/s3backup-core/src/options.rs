@@ -23,7 +23,8 @@ pub struct Source {
     pub exclude: Vec<String>,
     /// Which of them to take.
     pub select: Select,
-    /// Leave files that were modified less than this ago for the next run. Default: none are left.
+    /// Leave files that were modified less than this before they are looked at for the next run, but not what the run's
+    /// own steps make. Default: none are left.
     pub min_age: Duration,
     /// What to do with symbolic links. Default: skip them.
     pub symlinks: Symlinks,
@@ -67,7 +68,7 @@ impl Source {
         self
     }
 
-    /// Leaves files that are younger for the next run.
+    /// Leaves files that are younger for the next run, but not what the run's own steps make.
     #[must_use]
     pub fn min_age(mut self, age: Duration) -> Self {
         self.min_age = age;

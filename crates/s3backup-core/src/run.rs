@@ -1,7 +1,8 @@
 //! One run, from the first look at the bucket to the alert.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use s3backup_model::{Event, FailureKind, Fatal, RunId, RunReport, key};
 use s3backup_transfer::{Bucket, Versioning};
@@ -17,6 +18,9 @@ use crate::steps::{Surroundings, run_steps};
 
 /// Largest piece of control data that is read at the start.
 const MAX_LATEST_BYTES: u64 = 16 << 20;
+
+/// How late the clock may be by which file systems stamp files.
+const STAMP_DELAY: Duration = Duration::from_millis(10);
 
 /// Shares of the grace after an interruption: requests in flight or the step that runs, what they said last, then
 /// manifest and report, then the alert. The rest is for the process to end.
@@ -46,6 +50,7 @@ pub(crate) async fn run(job: Arc<Job>, events: Emitter, cancel: CancellationToke
         cancel: &cancel,
         id: run_id.clone(),
         begun,
+        settled: None,
     };
     let bucket = run.work_and_say_when_stopping().await;
     // What was cancelled later than this was too late to cut any work short.
@@ -92,6 +97,8 @@ pub(crate) struct Run<'a> {
     pub(crate) cancel: &'a CancellationToken,
     pub(crate) id: RunId,
     pub(crate) begun: Begun,
+    /// From the start of the run to the end of its last step: what was modified then, the steps have made.
+    pub(crate) settled: Option<RangeInclusive<SystemTime>>,
 }
 
 impl Run<'_> {
@@ -186,6 +193,10 @@ impl Run<'_> {
         };
         let (reports, verdict) = run_steps(&job.steps, &surroundings, self.events, self.cancel).await;
         self.record.steps = reports;
+        if !job.steps.is_empty() {
+            let start = SystemTime::from(self.begun.at);
+            self.settled = Some(start.checked_sub(STAMP_DELAY).unwrap_or(start)..=(job.clock)().into());
+        }
         if let Err(fatal) = verdict {
             self.record.fail(self.events, fatal).await;
         }

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use slog::{Logger, debug};
@@ -19,19 +20,17 @@ use crate::walk::{Source, walk};
 /// planned, few enough that what waits stays within some MiB (4,096 entries of a few hundred bytes).
 const MAX_BATCHES_AHEAD: usize = 16;
 
+/// Tells the time: the machine's is `Arc::new(SystemTime::now)`.
+pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+
 /// Walks `sources` one after the other on a blocking thread of the current tokio runtime.
 ///
-/// `now` is what `min_age` counts back from. Once `cancel` is cancelled, [`Discovery::next`] ends at once, and the
+/// `min_age` counts back from what `clock` says when a file is looked at. Once `cancel` is cancelled, [`Discovery::next`] ends at once, and the
 /// walk as soon as the file system answers. The walk waits when its batches are not taken.
 ///
 /// Panics when called outside of a tokio runtime.
-pub fn discover(
-    sources: Vec<Source>,
-    now: SystemTime,
-    cancel: CancellationToken,
-    logger: Logger,
-) -> Discovery {
-    discover_with(sources, now, cancel, logger, walk)
+pub fn discover(sources: Vec<Source>, clock: Clock, cancel: CancellationToken, logger: Logger) -> Discovery {
+    discover_with(sources, clock, cancel, logger, walk)
 }
 
 /// Batches as they are found. Dropping it stops the walk at the next thing it finds, or within about 100 ms while
@@ -93,12 +92,15 @@ impl Discovery {
     }
 }
 
+/// A [`Clock`] as it is read during a walk.
+type Reading<'a> = &'a dyn Fn() -> SystemTime;
+
 fn discover_with(
     sources: Vec<Source>,
-    now: SystemTime,
+    clock: Clock,
     cancel: CancellationToken,
     logger: Logger,
-    mut walk: impl FnMut(&Source, SystemTime, &mut dyn FnMut(Batch) -> ControlFlow<()>) + Send + 'static,
+    mut walk: impl FnMut(&Source, Reading<'_>, &mut dyn FnMut(Batch) -> ControlFlow<()>) + Send + 'static,
 ) -> Discovery {
     let (sender, batches) = mpsc::channel(MAX_BATCHES_AHEAD);
     let pending = sources.iter().map(|source| source.index).collect();
@@ -113,7 +115,7 @@ fn discover_with(
             debug!(logger, "source is walked"; "source" => source.index, "path" => trouble::shown(&source.path));
             let mut emit = |batch| deliver(&sender, &stop, batch);
             // A fault in one source must neither end the others nor pass for an end of its own.
-            let walked = catch_unwind(AssertUnwindSafe(|| walk(source, now, &mut emit)));
+            let walked = catch_unwind(AssertUnwindSafe(|| walk(source, &*clock, &mut emit)));
             if let Err(panic) = walked {
                 let _ =
                     emit(Batch { end: Some(SourceEnd::Failed(told(&*panic))), ..Batch::new(source.index) });
@@ -156,8 +158,13 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(30);
 
     fn sources(count: usize) -> Vec<Source> {
-        let source = |index| Source { index, path: PathBuf::from("/nowhere"), rules: Rules::default() };
+        let source =
+            |index| Source { index, path: PathBuf::from("/nowhere"), rules: Rules::default(), settled: None };
         (0..count).map(source).collect()
+    }
+
+    fn clock() -> Clock {
+        Arc::new(|| SystemTime::UNIX_EPOCH)
     }
 
     fn logger() -> Logger {
@@ -185,13 +192,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_fault_in_one_source_is_told_and_the_others_are_walked() {
-        let walk = |source: &Source, _, emit: &mut dyn FnMut(Batch) -> ControlFlow<()>| {
+        let walk = |source: &Source, _: Reading<'_>, emit: &mut dyn FnMut(Batch) -> ControlFlow<()>| {
             let _ = emit(something(source.index));
             assert_ne!(source.index, 0, "a fault");
             let _ = emit(Batch { end: Some(SourceEnd::Walked), ..Batch::new(source.index) });
         };
-        let discovery =
-            discover_with(sources(2), SystemTime::UNIX_EPOCH, CancellationToken::new(), logger(), walk);
+        let discovery = discover_with(sources(2), clock(), CancellationToken::new(), logger(), walk);
         let ends = ends(discovery).await;
         assert_eq!(ends.len(), 2);
         let SourceEnd::Failed(message) = &ends[0].1 else { panic!("{ends:?}") };
@@ -201,9 +207,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_walk_that_says_nothing_is_not_taken_for_a_finished_one() {
-        let silent = |_: &Source, _, _: &mut dyn FnMut(Batch) -> ControlFlow<()>| {};
-        let discovery =
-            discover_with(sources(2), SystemTime::UNIX_EPOCH, CancellationToken::new(), logger(), silent);
+        let silent = |_: &Source, _: Reading<'_>, _: &mut dyn FnMut(Batch) -> ControlFlow<()>| {};
+        let discovery = discover_with(sources(2), clock(), CancellationToken::new(), logger(), silent);
         let ends = ends(discovery).await;
         assert!(matches!(&ends[..], [(0, SourceEnd::Failed(_)), (1, SourceEnd::Failed(_))]), "{ends:?}");
     }
@@ -216,7 +221,7 @@ mod tests {
         drop(ended);
         let discovery = {
             let _guard = handle.enter();
-            discover(sources(1), SystemTime::UNIX_EPOCH, CancellationToken::new(), logger())
+            discover(sources(1), clock(), CancellationToken::new(), logger())
         };
         let ends = runtime().block_on(ends(discovery));
         assert!(matches!(&ends[..], [(0, SourceEnd::Failed(_))]), "{ends:?}");
@@ -225,7 +230,7 @@ mod tests {
     /// Finds something again and again until it is stopped, and then says so.
     fn endless(
         stopped: std_mpsc::Sender<usize>,
-    ) -> impl FnMut(&Source, SystemTime, &mut dyn FnMut(Batch) -> ControlFlow<()>) + Send + 'static {
+    ) -> impl FnMut(&Source, Reading<'_>, &mut dyn FnMut(Batch) -> ControlFlow<()>) + Send + 'static {
         move |source, _, emit| {
             while emit(something(source.index)).is_continue() {}
             stopped.send(source.index).unwrap();
@@ -235,9 +240,8 @@ mod tests {
     #[tokio::test]
     async fn dropping_it_stops_the_walk() {
         let (stopped, stops) = std_mpsc::channel();
-        let now = SystemTime::UNIX_EPOCH;
         let mut discovery =
-            discover_with(sources(2), now, CancellationToken::new(), logger(), endless(stopped));
+            discover_with(sources(2), clock(), CancellationToken::new(), logger(), endless(stopped));
         assert_eq!(discovery.next().await, Some(something(0)));
         drop(discovery);
         assert_eq!(stops.recv_timeout(PATIENCE), Ok(0));
@@ -248,8 +252,7 @@ mod tests {
     async fn cancelling_ends_every_source_as_interrupted() {
         let (stopped, stops) = std_mpsc::channel();
         let cancel = CancellationToken::new();
-        let now = SystemTime::UNIX_EPOCH;
-        let mut discovery = discover_with(sources(2), now, cancel.clone(), logger(), endless(stopped));
+        let mut discovery = discover_with(sources(2), clock(), cancel.clone(), logger(), endless(stopped));
         assert_eq!(discovery.next().await, Some(something(0)));
         cancel.cancel();
         assert_eq!(ends(discovery).await, [(0, SourceEnd::Interrupted), (1, SourceEnd::Interrupted)]);
@@ -261,10 +264,10 @@ mod tests {
     async fn a_walk_that_hangs_does_not_keep_a_cancelled_one_from_ending() {
         let (release, wait) = std_mpsc::channel::<()>();
         let cancel = CancellationToken::new();
-        let hangs = move |_: &Source, _, _: &mut dyn FnMut(Batch) -> ControlFlow<()>| {
+        let hangs = move |_: &Source, _: Reading<'_>, _: &mut dyn FnMut(Batch) -> ControlFlow<()>| {
             let _ = wait.recv();
         };
-        let discovery = discover_with(sources(1), SystemTime::UNIX_EPOCH, cancel.clone(), logger(), hangs);
+        let discovery = discover_with(sources(1), clock(), cancel.clone(), logger(), hangs);
         cancel.cancel();
         assert_eq!(ends(discovery).await, [(0, SourceEnd::Interrupted)]);
         drop(release);
@@ -273,13 +276,12 @@ mod tests {
     #[tokio::test]
     async fn the_walk_waits_for_whoever_takes_its_batches() {
         let (emitted, emits) = std_mpsc::channel();
-        let walk = move |source: &Source, _, emit: &mut dyn FnMut(Batch) -> ControlFlow<()>| {
+        let walk = move |source: &Source, _: Reading<'_>, emit: &mut dyn FnMut(Batch) -> ControlFlow<()>| {
             while emit(something(source.index)).is_continue() {
                 emitted.send(()).unwrap();
             }
         };
-        let discovery =
-            discover_with(sources(1), SystemTime::UNIX_EPOCH, CancellationToken::new(), logger(), walk);
+        let discovery = discover_with(sources(1), clock(), CancellationToken::new(), logger(), walk);
         for _ in 0..MAX_BATCHES_AHEAD {
             emits.recv_timeout(PATIENCE).unwrap();
         }

@@ -5,13 +5,15 @@
 //! caller awaits. Both use the same little memory whether a directory holds ten files or ten million.
 //!
 //! What this crate does *not* do: it never opens a file (so whether one can be read is found out later), it knows
-//! neither the catalog nor S3, it reads no clock but the one for pacing its batches, and it does not sort.
+//! neither the catalog nor S3, it reads no clock but the one
+//! that it is given and, to pace its batches, one that only goes forward, and it does not sort.
 //!
 //! A trouble with one file or directory is a [`Failure`](s3backup_model::Failure) in a batch and never ends the walk.
 //! Something that is gone by the time it is looked at is not a trouble: it does not exist. Every source ends with
 //! exactly one [`SourceEnd`], also when the walk is cancelled or breaks.
 //!
 //! ```
+//! use std::sync::Arc;
 //! use std::time::{Duration, SystemTime};
 //! use s3backup_discovery::{discover, Rules, Source, SourceEnd};
 //! use tokio_util::sync::CancellationToken;
@@ -27,9 +29,9 @@
 //!     .exclude(["**/lost+found"])
 //!     .min_age(Duration::ZERO)
 //!     .build()?;
-//! let sources = vec![Source { index: 0, path: trips, rules }];
+//! let sources = vec![Source { index: 0, path: trips, rules, settled: None }];
 //! let logger = slog::Logger::root(slog::Discard, slog::o!());
-//! let mut discovery = discover(sources, SystemTime::now(), CancellationToken::new(), logger);
+//! let mut discovery = discover(sources, Arc::new(SystemTime::now), CancellationToken::new(), logger);
 //! let mut files = Vec::new();
 //! while let Some(batch) = discovery.next().await {
 //!     files.extend(batch.entries.into_iter().map(|entry| entry.relative));
@@ -52,7 +54,7 @@ mod trouble;
 mod walk;
 
 pub use batch::{Batch, MAX_BATCH, Skip, SourceEnd};
-pub use discover::{Discovery, discover};
+pub use discover::{Clock, Discovery, discover};
 pub use rules::{Error, Rules, RulesBuilder, Symlinks};
 pub use select::Select;
 pub use walk::{Source, walk};

@@ -122,10 +122,10 @@ impl RulesBuilder {
         self
     }
 
-    /// Leaves out files that were modified less than this before the walk's `now`: they may still be written.
+    /// Leaves out files that were modified less than this before the walk looks at them: they may still be written.
     /// Default: zero, which leaves out none.
     ///
-    /// A file from the future is taken: a wrong clock must not hide it for ever.
+    /// A file whose time is still to come when it is looked at is taken: a wrong clock must not hide it for ever.
     pub fn min_age(mut self, age: Duration) -> Self {
         self.min_age = age;
         self

@@ -6,7 +6,7 @@
 
 use std::fs::{self, FileType, Metadata};
 use std::io;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,11 +35,14 @@ pub struct Source {
     pub path: PathBuf,
     /// What to take.
     pub rules: Rules,
+    /// Files that were modified in this time are never too young: whoever wrote them is done, such as a program that
+    /// ran to its end before the walk in order to make them.
+    pub settled: Option<RangeInclusive<SystemTime>>,
 }
 
 /// Walks one source on the calling thread and hands over what it finds, in no particular order.
 ///
-/// `now` is what `min_age` counts back from. `emit` gets a [`Batch`] when one is full, and about every 100 ms while
+/// `min_age` counts back from what `clock` says when a file is looked at. `emit` gets a [`Batch`] when one is full, and about every 100 ms while
 /// the file system answers, then even if it is empty, so that a caller can always stop the walk: after
 /// [`ControlFlow::Break`] `emit` is not called again. Otherwise the last batch has [`Batch::end`], which is
 /// [`SourceEnd::Walked`] or [`SourceEnd::Missing`].
@@ -56,17 +59,17 @@ pub struct Source {
 /// # let dir = tempfile::tempdir()?;
 /// # std::fs::write(dir.path().join("trip.json"), "{}")?;
 /// # let path = dir.path().to_owned();
-/// let source = Source { index: 0, path, rules: Rules::default() };
+/// let source = Source { index: 0, path, rules: Rules::default(), settled: None };
 /// let mut bytes = 0;
-/// walk(&source, SystemTime::now(), &mut |batch| {
+/// walk(&source, &SystemTime::now, &mut |batch| {
 ///     bytes += batch.entries.iter().map(|entry| entry.stat.size).sum::<u64>();
 ///     ControlFlow::Continue(())
 /// });
 /// assert_eq!(bytes, 2);
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn walk(source: &Source, now: SystemTime, emit: &mut dyn FnMut(Batch) -> ControlFlow<()>) {
-    let mut walker = Walker::new(source, now, emit);
+pub fn walk(source: &Source, clock: &dyn Fn() -> SystemTime, emit: &mut dyn FnMut(Batch) -> ControlFlow<()>) {
+    let mut walker = Walker::new(source, clock, emit);
     let end = match walker.start() {
         Err(missing) => SourceEnd::Missing(missing),
         Ok(root) => {
@@ -114,7 +117,7 @@ enum Opened {
 
 struct Walker<'a> {
     source: &'a Source,
-    now_ns: i128,
+    clock: &'a dyn Fn() -> SystemTime,
     emit: &'a mut dyn FnMut(Batch) -> ControlFlow<()>,
     root: Arc<Path>,
     /// Where the walk is: the path below the source, and the whole path.
@@ -127,10 +130,14 @@ struct Walker<'a> {
 }
 
 impl<'a> Walker<'a> {
-    fn new(source: &'a Source, now: SystemTime, emit: &'a mut dyn FnMut(Batch) -> ControlFlow<()>) -> Self {
+    fn new(
+        source: &'a Source,
+        clock: &'a dyn Fn() -> SystemTime,
+        emit: &'a mut dyn FnMut(Batch) -> ControlFlow<()>,
+    ) -> Self {
         Self {
             source,
-            now_ns: unix_ns(now),
+            clock,
             emit,
             root: Arc::from(source.path.as_path()),
             relative: PathBuf::new(),
@@ -307,12 +314,23 @@ impl<'a> Walker<'a> {
         let rules = &self.source.rules;
         if !rules.select.takes(stat.mtime_ns) {
             self.skip_file(SkipReason::NotSelected, stat);
-        } else if is_young(stat.mtime_ns, self.now_ns, rules.min_age) {
+        } else if self.may_be_written(stat.mtime_ns) {
             self.skip_file(SkipReason::TooYoung, stat);
         } else {
             let entry = self.entry(stat);
             self.batch.entries.push(entry);
         }
+    }
+
+    fn may_be_written(&self, mtime_ns: i64) -> bool {
+        let min_age = self.source.rules.min_age;
+        let is_settled = |times: &RangeInclusive<SystemTime>| {
+            (unix_ns(*times.start())..=unix_ns(*times.end())).contains(&i128::from(mtime_ns))
+        };
+        // The clock is read after the file: one that is written just now must not look as if it were from the future.
+        !min_age.is_zero()
+            && is_young(mtime_ns, unix_ns((self.clock)()), min_age)
+            && !self.source.settled.as_ref().is_some_and(is_settled)
     }
 
     fn entry(&self, stat: FileStat) -> Entry {

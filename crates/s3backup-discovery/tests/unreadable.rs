@@ -86,9 +86,9 @@ fn check(tree: &Path) {
 }
 
 fn walked(path: &Path, rules: RulesBuilder) -> (Vec<String>, Vec<Failure>, Option<SourceEnd>) {
-    let source = Source { index: 0, path: path.to_owned(), rules: rules.build().unwrap() };
+    let source = Source { index: 0, path: path.to_owned(), rules: rules.build().unwrap(), settled: None };
     let mut all = Batch::default();
-    walk(&source, SystemTime::now(), &mut |batch| {
+    walk(&source, &SystemTime::now, &mut |batch| {
         all.entries.extend(batch.entries);
         all.failures.extend(batch.failures);
         all.end = batch.end;

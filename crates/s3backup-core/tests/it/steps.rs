@@ -103,6 +103,36 @@ fn a_step_gets_no_secrets() {
 }
 
 #[tokio::test]
+async fn what_steps_make_is_old_enough_and_what_is_written_during_the_walk_is_not() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    for has_step in [false, true] {
+        let bench = Bench::new().await;
+        let start = chrono::DateTime::parse_from_rfc3339("2026-11-24T11:00:00Z").unwrap().to_utc();
+        let after = move |seconds| start + chrono::TimeDelta::seconds(seconds);
+        // Every look at the clock is 10 s after the one before: the start of the run, the end of the step, files.
+        let looks = AtomicU64::new(0);
+        let clock = move || after(10 * i64::try_from(looks.fetch_add(1, Ordering::SeqCst)).unwrap());
+        let files = [("old", -300), ("before", -5), ("early", 5), ("late", 15)];
+        // Without a step the walk may be as early as 10 s after the start.
+        for (name, seconds) in files.into_iter().take(if has_step { 4 } else { 3 }) {
+            let file = std::fs::File::open(bench.file(name, name)).unwrap();
+            file.set_modified(after(seconds).into()).unwrap();
+        }
+        let source = s3backup_core::Source::new(bench.data()).min_age(Duration::from_mins(2));
+        let mut job = bench.job().source(source);
+        if has_step {
+            job = job.step(shell("true"));
+        }
+        let report = soon(job.clock(std::sync::Arc::new(clock)).build().unwrap().run()).await.unwrap();
+        assert_eq!(report.outcome, Outcome::Success);
+        let taken: &[&str] = if has_step { &["trips/early", "trips/old"] } else { &["trips/old"] };
+        assert_eq!(bench.data_keys().await.into_iter().collect::<Vec<_>>(), taken);
+        assert_eq!(report.skipped.by_reason.too_young, 2);
+    }
+}
+
+#[tokio::test]
 async fn a_step_that_fails_aborts_the_run_before_anything_is_sent() {
     let bench = Bench::new().await;
     bench.file("a", "a");

@@ -1,6 +1,7 @@
 //! The walk as a task.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use s3backup_discovery::{Discovery, Rules, Source, SourceEnd, discover};
 use tokio_util::sync::CancellationToken;
@@ -8,10 +9,14 @@ use tokio_util::sync::CancellationToken;
 use crate::support::{add, now, tree};
 
 fn start(paths: &[PathBuf], cancel: &CancellationToken) -> Discovery {
-    let source =
-        |(index, path): (usize, &PathBuf)| Source { index, path: path.clone(), rules: Rules::default() };
+    let source = |(index, path): (usize, &PathBuf)| Source {
+        index,
+        path: path.clone(),
+        rules: Rules::default(),
+        settled: None,
+    };
     let sources = paths.iter().enumerate().map(source).collect();
-    discover(sources, now(), cancel.clone(), slog::Logger::root(slog::Discard, slog::o!()))
+    discover(sources, Arc::new(now), cancel.clone(), slog::Logger::root(slog::Discard, slog::o!()))
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ pub(crate) fn touch(path: &Path, modified: SystemTime) {
 }
 
 pub(crate) fn source(path: impl Into<PathBuf>, rules: RulesBuilder) -> Source {
-    Source { index: 7, path: path.into(), rules: rules.build().unwrap() }
+    Source { index: 7, path: path.into(), rules: rules.build().unwrap(), settled: None }
 }
 
 /// All that a walk found.
@@ -94,7 +94,7 @@ impl Report {
 /// Walks to the end.
 pub(crate) fn walked(source: &Source) -> Report {
     let mut report = Report::default();
-    walk(source, now(), &mut |batch| {
+    walk(source, &now, &mut |batch| {
         report.add(batch);
         ControlFlow::Continue(())
     });

@@ -103,6 +103,40 @@ fn young_files_are_left_out_and_handed_over() {
 }
 
 #[test]
+fn age_is_that_of_the_moment_in_which_a_file_is_looked_at() {
+    let dir = tree(&["later", "future"]);
+    touch(&dir.path().join("later"), now() + Duration::from_secs(10));
+    touch(&dir.path().join("future"), now() + Duration::from_secs(21));
+    let mut report = Report::default();
+    walk(
+        &source(dir.path(), rules().min_age(Duration::from_mins(2))),
+        &|| now() + Duration::from_secs(20),
+        &mut |batch| {
+            report.add(batch);
+            ControlFlow::Continue(())
+        },
+    );
+    assert_eq!(report.found(), ["future"]);
+    assert_eq!(report.left_out(dir.path()), [("later", "too_young")]);
+}
+
+#[test]
+fn what_was_modified_in_the_settled_time_is_not_too_young() {
+    let dir = tree(&["before", "start", "end", "after"]);
+    let (start, end) = (now() - Duration::from_secs(20), now() - Duration::from_secs(10));
+    let instant = Duration::from_micros(1);
+    touch(&dir.path().join("before"), start - instant);
+    touch(&dir.path().join("start"), start);
+    touch(&dir.path().join("end"), end);
+    touch(&dir.path().join("after"), end + instant);
+    let mut source = source(dir.path(), rules().min_age(Duration::from_mins(2)));
+    source.settled = Some(start..=end);
+    let report = walked(&source);
+    assert_eq!(report.found(), ["end", "start"]);
+    assert_eq!(report.left_out(dir.path()), [("after", "too_young"), ("before", "too_young")]);
+}
+
+#[test]
 fn a_day_is_selected_by_the_calendar_of_its_zone() {
     let dir = tree(&["eve", "first", "last", "next"]);
     // In Seoul 23 November 2026 is from 15:00 to 15:00 UTC.
@@ -137,7 +171,7 @@ fn a_large_directory_comes_in_small_batches() {
     }
     // `Report::add` holds every batch to its limit.
     let (mut report, mut batches) = (Report::default(), 0);
-    walk(&source(dir.path(), rules().exclude(["*9.json"])), now(), &mut |batch| {
+    walk(&source(dir.path(), rules().exclude(["*9.json"])), &now, &mut |batch| {
         batches += 1;
         report.add(batch);
         ControlFlow::Continue(())
@@ -151,7 +185,7 @@ fn a_walk_that_is_stopped_says_nothing_more() {
     let names: Vec<_> = (0..600).map(|n| n.to_string()).collect();
     let dir = tree(&names.iter().map(String::as_str).collect::<Vec<_>>());
     let mut batches = 0;
-    walk(&source(dir.path(), rules()), now(), &mut |batch| {
+    walk(&source(dir.path(), rules()), &now, &mut |batch| {
         assert_eq!(batch.end, None);
         batches += 1;
         ControlFlow::Break(())
@@ -172,7 +206,7 @@ fn deep_trees_do_not_use_up_open_files() {
         add(deep.join(file.to_string()));
     }
     let (mut report, mut most_open) = (Report::default(), 0);
-    walk(&source(dir.path(), rules()), now(), &mut |batch| {
+    walk(&source(dir.path(), rules()), &now, &mut |batch| {
         most_open = most_open.max(open_below(dir.path()));
         report.add(batch);
         ControlFlow::Continue(())
@@ -196,7 +230,7 @@ fn what_vanishes_during_the_walk_is_not_there() {
         add(dir.path().join(format!("y/{file}")));
     }
     let mut report = Report::default();
-    walk(&source(dir.path(), rules()), now(), &mut |batch| {
+    walk(&source(dir.path(), rules()), &now, &mut |batch| {
         if report.entries.is_empty() {
             fs::remove_dir_all(dir.path().join("x")).unwrap();
             fs::remove_dir_all(dir.path().join("y")).unwrap();
@@ -218,7 +252,7 @@ fn a_source_that_is_moved_away_during_the_walk_is_not_taken_for_an_empty_one() {
         add(path.join(file.to_string()));
     }
     let mut report = Report::default();
-    walk(&source(&path, rules()), now(), &mut |batch| {
+    walk(&source(&path, rules()), &now, &mut |batch| {
         if report.entries.is_empty() {
             fs::rename(&path, &elsewhere).unwrap();
             fs::create_dir(&path).unwrap();
