@@ -122,6 +122,21 @@ pub enum Trigger {
     Kubernetes,
 }
 
+impl Trigger {
+    /// The word that reports, logs and messages use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Manual => "manual",
+            Self::Schedule => "schedule",
+            Self::CatchUp => "catch-up",
+            Self::Airflow => "airflow",
+            Self::Cron => "cron",
+            Self::Systemd => "systemd",
+            Self::Kubernetes => "kubernetes",
+        }
+    }
+}
+
 /// A due time and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DueRef {
@@ -159,6 +174,19 @@ pub enum StepState {
     Interrupted,
     /// Not started, because an earlier step failed.
     NotRun,
+}
+
+impl StepState {
+    /// The word that reports and logs use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Interrupted => "interrupted",
+            Self::NotRun => "not_run",
+        }
+    }
 }
 
 /// What was selected in one source.
@@ -383,4 +411,38 @@ pub struct ManifestRef {
     pub lines: u64,
     /// CRC64NVME of the stored object, base64.
     pub crc64nvme: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_those_that_are_stored() {
+        let stored = |value: serde_json::Value| value.as_str().map(ToOwned::to_owned);
+        for outcome in [Outcome::Success, Outcome::Partial, Outcome::Failed, Outcome::Interrupted] {
+            assert_eq!(stored(serde_json::to_value(outcome).unwrap()).as_deref(), Some(outcome.as_str()));
+        }
+        for trigger in [
+            Trigger::Manual,
+            Trigger::Schedule,
+            Trigger::CatchUp,
+            Trigger::Airflow,
+            Trigger::Cron,
+            Trigger::Systemd,
+            Trigger::Kubernetes,
+        ] {
+            assert_eq!(stored(serde_json::to_value(trigger).unwrap()).as_deref(), Some(trigger.as_str()));
+        }
+        for state in
+            [StepState::Ok, StepState::Failed, StepState::TimedOut, StepState::Interrupted, StepState::NotRun]
+        {
+            assert_eq!(stored(serde_json::to_value(state).unwrap()).as_deref(), Some(state.as_str()));
+        }
+        for kind in
+            [FailureKind::Unreadable, FailureKind::KeyTooLong, FailureKind::SymlinkLoop, FailureKind::Other]
+        {
+            assert_eq!(stored(serde_json::to_value(kind).unwrap()).as_deref(), Some(kind.as_str()));
+        }
+    }
 }
