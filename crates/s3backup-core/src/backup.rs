@@ -68,6 +68,11 @@ pub(crate) enum Reach {
 }
 
 impl Job {
+    /// Whether a source was told to follow symbolic links.
+    pub(crate) fn follows_symlinks(&self, source: usize) -> bool {
+        self.sources.get(source).is_some_and(|source| source.symlinks == Symlinks::Follow)
+    }
+
     /// `s3://bucket/prefix`, for people.
     pub(crate) fn destination_url(&self) -> String {
         let prefix = self.naming.destination();
@@ -416,8 +421,6 @@ impl BackupBuilder {
         let slack =
             self.slack.as_ref().map(|options| Slack::new(options.clone(), logger.clone())).transpose();
         let slack = slack.map_err(Error::Slack)?;
-        let mut transfer = self.transfer;
-        transfer.follow_symlinks = self.sources.iter().any(|source| source.symlinks == Symlinks::Follow);
         let objects = ObjectSettings {
             storage_class: destination.storage_class,
             sse: destination.sse,
@@ -446,7 +449,7 @@ impl BackupBuilder {
             bucket,
             reach,
             naming: Arc::new(naming),
-            transfer,
+            transfer: self.transfer,
             objects,
             retry: self.retry,
             grace: self.grace,

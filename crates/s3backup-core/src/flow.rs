@@ -106,7 +106,10 @@ impl Run<'_> {
         self.record.saw(&batch);
         for line in batch.lines {
             match line {
-                Planned::Upload { entry, key, .. } => waiting.push_back(Upload { entry, key }),
+                Planned::Upload { entry, key, .. } => {
+                    let follow_symlinks = self.job.follows_symlinks(entry.source);
+                    waiting.push_back(Upload { entry, key, follow_symlinks });
+                }
                 Planned::Skip { path, reason } => self.events.emit(Event::Skipped { path, reason }).await,
                 Planned::Fail(failure) => self.record.failure(self.events, failure).await,
                 Planned::MissingSource { message, .. } => self.record.miss_source(self.events, message).await,

@@ -51,7 +51,15 @@ pub(crate) struct Record {
     /// Complete and not yet stored.
     unstored: VecDeque<Finished>,
     failures_in_a_row: u32,
-    cancel: CancellationToken,
+    interruption: Interruption,
+}
+
+/// Whether the run was interrupted before its work was done.
+enum Interruption {
+    /// The work goes on: the token says it.
+    Possible(CancellationToken),
+    /// The work is over: what is cancelled now comes too late to cut any of it short.
+    Settled(bool),
 }
 
 impl Record {
@@ -83,7 +91,24 @@ impl Record {
             segments: 0,
             unstored: VecDeque::new(),
             failures_in_a_row: 0,
-            cancel,
+            interruption: Interruption::Possible(cancel),
+        }
+    }
+
+    /// Says that the work is over: from now on an interruption changes nothing about how the run ends.
+    pub(crate) fn end_work(&mut self) {
+        self.interruption = Interruption::Settled(self.is_interrupted());
+    }
+
+    /// The run was cut short after all: its end could not be recorded.
+    pub(crate) fn cut_short(&mut self) {
+        self.interruption = Interruption::Settled(true);
+    }
+
+    fn is_interrupted(&self) -> bool {
+        match &self.interruption {
+            Interruption::Possible(cancel) => cancel.is_cancelled(),
+            Interruption::Settled(is_interrupted) => *is_interrupted,
         }
     }
 
@@ -94,7 +119,7 @@ impl Record {
     /// The run as a whole fails. The first reason stays, because the others mostly follow from it; only what is said of
     /// sources is added up. After an interruption it is a warning: what then goes wrong is not why the run ended.
     pub(crate) async fn fail(&mut self, events: &Emitter, fatal: Fatal) {
-        if self.cancel.is_cancelled() {
+        if self.is_interrupted() {
             return self.warn(events, format!("after the interruption: {}", fatal.message)).await;
         }
         self.is_hopeless |= !is_about_a_source(fatal.kind);
@@ -285,12 +310,12 @@ impl Record {
     }
 
     /// How the run ends, as things stand.
-    pub(crate) fn outcome(&self, interrupted: bool) -> Outcome {
+    pub(crate) fn outcome(&self) -> Outcome {
         let is_step_lost =
             self.steps.iter().any(|step| matches!(step.state, StepState::Failed | StepState::TimedOut));
         if self.fatal.is_some() {
             Outcome::Failed
-        } else if interrupted {
+        } else if self.is_interrupted() {
             Outcome::Interrupted
         } else if self.failed_total > 0 || is_step_lost {
             Outcome::Partial
@@ -308,8 +333,8 @@ impl Record {
     }
 
     /// Puts what is known into a report.
-    pub(crate) fn fill(&self, report: &mut RunReport, interrupted: bool) {
-        report.outcome = self.outcome(interrupted);
+    pub(crate) fn fill(&self, report: &mut RunReport) {
+        report.outcome = self.outcome();
         report.steps.clone_from(&self.steps);
         report.sources.clone_from(&self.sources);
         report.found = self.found;
@@ -375,18 +400,18 @@ mod tests {
     async fn the_outcome_is_the_worst_of_what_happened() {
         let (events, _watcher) = emitter();
         let mut record = record(&CancellationToken::new());
-        assert_eq!(record.outcome(false), Outcome::Success);
+        assert_eq!(record.outcome(), Outcome::Success);
         record.steps.push(step(StepState::Ok));
-        assert_eq!(record.outcome(false), Outcome::Success);
+        assert_eq!(record.outcome(), Outcome::Success);
         record.steps.push(step(StepState::TimedOut));
-        assert_eq!(record.outcome(false), Outcome::Partial);
+        assert_eq!(record.outcome(), Outcome::Partial);
         record.steps.clear();
         record.failed_total = 1;
-        assert_eq!(record.outcome(false), Outcome::Partial);
-        assert_eq!(record.outcome(true), Outcome::Interrupted);
+        assert_eq!(record.outcome(), Outcome::Partial);
         record.fail(&events, fatal(FailureKind::Bucket, "first")).await;
         record.fail(&events, fatal(FailureKind::Network, "second")).await;
-        assert_eq!(record.outcome(true), Outcome::Failed);
+        record.cut_short();
+        assert_eq!(record.outcome(), Outcome::Failed);
         assert_eq!(record.fatal.map(|fatal| fatal.message).as_deref(), Some("first"));
     }
 
@@ -408,8 +433,19 @@ mod tests {
         let mut record = record(&cancel);
         cancel.cancel();
         record.fail(&events, fatal(FailureKind::Record, "no answer")).await;
-        assert_eq!(record.outcome(true), Outcome::Interrupted);
+        assert_eq!(record.outcome(), Outcome::Interrupted);
         assert_eq!(record.warnings, ["after the interruption: no answer"]);
+    }
+
+    #[tokio::test]
+    async fn an_interruption_after_the_work_hides_nothing() {
+        let (events, _watcher) = emitter();
+        let cancel = CancellationToken::new();
+        let mut record = record(&cancel);
+        record.end_work();
+        cancel.cancel();
+        record.fail(&events, fatal(FailureKind::Record, "no answer")).await;
+        assert_eq!((record.outcome(), record.warnings.len()), (Outcome::Failed, 0));
     }
 
     #[tokio::test]

@@ -57,8 +57,8 @@ pub(crate) fn local(job: &Job, at: DateTime<Utc>) -> DateTime<FixedOffset> {
 }
 
 /// Puts all that is known into the report.
-pub(crate) fn seal(report: &mut RunReport, job: &Job, record: &Record, begun: Begun, interrupted: bool) {
-    record.fill(report, interrupted);
+pub(crate) fn seal(report: &mut RunReport, job: &Job, record: &Record, begun: Begun) {
+    record.fill(report);
     let duration = begun.instant.elapsed();
     report.finished_at = local(job, (job.clock)());
     report.duration_s = (duration.as_secs_f64() * 1000.0).round() / 1000.0;
@@ -75,12 +75,11 @@ pub(crate) async fn store(
     report: &mut RunReport,
     events: &Emitter,
     begun: Begun,
-    interrupted: bool,
 ) {
     let shelf = job.shelf(bucket);
     record.close_segment(events).await;
     record.store_segments(events, &shelf).await;
-    seal(report, job, record, begun, interrupted);
+    seal(report, job, record, begun);
     let stored = match serde_json::to_vec_pretty(report) {
         Ok(bytes) => shelf.store(&format!("runs/{}.json", report.run_id), bytes.into()).await.map(|_| ()),
         Err(error) => Err(error.to_string()),
@@ -88,7 +87,7 @@ pub(crate) async fn store(
     if let Err(message) = stored {
         let message = format!("the run report could not be stored in the bucket: {message}");
         record.fail(events, Fatal { kind: FailureKind::Record, message }).await;
-        seal(report, job, record, begun, interrupted);
+        seal(report, job, record, begun);
     }
 }
 

@@ -53,26 +53,26 @@ pub(crate) async fn run(job: Arc<Job>, events: Emitter, cancel: CancellationToke
         settled: None,
     };
     let bucket = run.work_and_say_when_stopping().await;
-    // What was cancelled later than this was too late to cut any work short.
-    let mut interrupted = cancel.is_cancelled();
+    // What is cancelled later than this is too late to cut any work short.
+    run.record.end_work();
 
     let mut report = report::empty(&job, run_id, report::local(&job, begun.at));
     let Run { mut record, .. } = run;
     let mut is_sealed = false;
     if let Some(bucket) = &bucket {
-        let storing = report::store(&job, bucket, &mut record, &mut report, &events, begun, interrupted);
+        let storing = report::store(&job, bucket, &mut record, &mut report, &events, begun);
         tokio::select! {
             () = storing => is_sealed = true,
             () = grace_is_over(&job, &cancel, STORE_SHARE) => {}
         }
         if !is_sealed {
-            interrupted = true;
+            record.cut_short();
             let message = "the run was interrupted before its manifest and report were stored";
             record.warn(&events, message.to_owned()).await;
         }
     }
     if !is_sealed {
-        report::seal(&mut report, &job, &record, begun, interrupted);
+        report::seal(&mut report, &job, &record, begun);
     }
     report::send_alert(&job, &mut report, &events, grace_is_over(&job, &cancel, ALERT_SHARE)).await;
     events.emit(Event::RunFinished { report: Box::new(report.clone()) }).await;

@@ -1,12 +1,13 @@
 //! Ending a run early.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use s3backup_core::options::TransferSettings;
-use s3backup_core::{Event, Outcome, Run, RunReport};
+use s3backup_core::{CancellationToken, Event, FailureKind, Outcome, Run, RunReport};
 use s3backup_local_s3::{Fault, FaultKind, Operation};
 
-use crate::bench::{Bench, soon, until};
+use crate::bench::{Bench, failed, soon, until};
 
 /// The grace is 3 s, and schedulers kill after 5; the difference is for a machine that is busy with other tests.
 const LOOSELY: Duration = Duration::from_secs(5);
@@ -106,6 +107,34 @@ async fn a_server_that_does_not_answer_holds_nobody_up() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn a_record_that_is_refused_is_told_although_the_run_was_cancelled_meanwhile() {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    let bench = Bench::new().await;
+    bench.file("a", "a");
+    bench
+        .server
+        .faults()
+        .add(Fault::new(FaultKind::InternalError).on(Operation::PutObject).key_contains("runs/"));
+    let cancel = Arc::new(OnceLock::<CancellationToken>::new());
+    // The clock is read at the start and then when the report is made, which is when all work is done.
+    let (looks, token) = (AtomicU32::new(0), Arc::clone(&cancel));
+    let clock = move || {
+        if looks.fetch_add(1, Ordering::SeqCst) == 1 {
+            token.get().unwrap().cancel();
+        }
+        chrono::Utc::now()
+    };
+    let run = bench.builder().grace(Duration::from_mins(10)).clock(Arc::new(clock)).build().unwrap().start();
+    cancel.set(run.cancel_token()).unwrap();
+    let report = failed(soon(run.finish()).await);
+    assert!(cancel.get().unwrap().is_cancelled());
+    assert_eq!(report.fatal.as_ref().map(|fatal| fatal.kind), Some(FailureKind::Record), "{report:#?}");
+    assert_eq!(report.uploaded.files, 1);
 }
 
 #[tokio::test]
