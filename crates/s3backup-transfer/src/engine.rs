@@ -30,6 +30,8 @@ pub struct Upload {
     pub entry: Entry,
     /// Where it goes.
     pub key: Key,
+    /// Whether a symbolic link may be opened, because the walk was told to follow those of this source.
+    pub follow_symlinks: bool,
 }
 
 /// What the engine says while it works.
@@ -206,6 +208,7 @@ impl Engine {
                     let transfer = FileTransfer {
                         shared: Arc::clone(&self.shared),
                         key: upload.key.clone(),
+                        follow_symlinks: upload.follow_symlinks,
                         updates: updates.clone(),
                         cancel: cancel.clone(),
                         counters: Counters::default(),
@@ -272,6 +275,7 @@ pub(crate) struct Counters {
 pub(crate) struct FileTransfer {
     pub(crate) shared: Arc<Shared>,
     pub(crate) key: Key,
+    follow_symlinks: bool,
     updates: mpsc::Sender<Update>,
     pub(crate) cancel: CancellationToken,
     pub(crate) counters: Counters,
@@ -420,7 +424,7 @@ impl FileTransfer {
         work: impl FnOnce(read::OpenFile) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let path = path.to_owned();
-        let follow = self.shared.settings.follow_symlinks;
+        let follow = self.follow_symlinks;
         on_blocking_thread(move || work(read::open(&path, follow)?)).await
     }
 }

@@ -31,8 +31,6 @@ pub struct TransferSettings {
     pub memory_bytes: u64,
     /// What proves that the bytes arrived.
     pub checksum: ChecksumKind,
-    /// Whether a symbolic link may be opened (the walk was told to follow them).
-    pub follow_symlinks: bool,
     /// How long files in flight may go on after cancellation; a multipart upload is aborted at once. Default 1 s.
     pub drain: Duration,
 }
@@ -44,7 +42,6 @@ impl Default for TransferSettings {
             part_size_bytes: DEFAULT_PART_BYTES,
             memory_bytes: 64 << 20,
             checksum: ChecksumKind::default(),
-            follow_symlinks: false,
             drain: Duration::from_secs(1),
         }
     }

@@ -207,3 +207,28 @@ async fn only_regular_files_are_opened() {
     assert!(matches!(error, Error::NotRegular { .. }), "{error:?}");
     assert_eq!(store.get("f").await, None);
 }
+
+/// One source that follows links does not make those of another open theirs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn links_are_followed_only_where_they_may_be() {
+    let store = Store::embedded().await;
+    fs::write(store.path("target"), b"behind the link").unwrap();
+    let uploads = ["followed", "refused"].map(|name| {
+        let mut upload = store.file(name, b"x");
+        fs::remove_file(store.path(name)).unwrap();
+        std::os::unix::fs::symlink(store.path("target"), store.path(name)).unwrap();
+        upload.entry.stat.size = 15;
+        upload.follow_symlinks = name == "followed";
+        upload
+    });
+    let said = store.send(uploads.to_vec()).await;
+    for done in said.done {
+        if done.upload.follow_symlinks {
+            done.result.unwrap();
+        } else {
+            assert!(matches!(done.result, Err(Error::NotRegular { .. })), "{:?}", done.result);
+        }
+    }
+    assert_eq!(store.get("followed").await.unwrap(), b"behind the link");
+    assert_eq!(store.get("refused").await, None);
+}
