@@ -6,6 +6,7 @@ use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
     Builder, Credentials, ProvideCredentials, RequestChecksumCalculation, ResponseChecksumValidation,
@@ -16,6 +17,10 @@ use crate::{Bucket, Error};
 
 /// How long a TCP and TLS connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the search for credentials may take: a wait for the metadata service, a login, or a program that the profile
+/// names.
+const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Servers that are not of AWS mostly take any region, and this one if they are particular.
 const FOREIGN_REGION: &str = "us-east-1";
@@ -91,10 +96,7 @@ impl Bucket {
         let provider = config.credentials_provider().ok_or_else(|| Error::NoCredentials {
             cause: "no provider of credentials is configured".into(),
         })?;
-        provider
-            .provide_credentials()
-            .await
-            .map_err(|cause| Error::NoCredentials { cause: Box::new(cause) })?;
+        first_credentials(&provider).await?;
 
         // The order of the SDK: what is said here, then what the environment says of S3, then of all services.
         let endpoint = options
@@ -122,6 +124,17 @@ impl Bucket {
     }
 }
 
+/// Asks for credentials, so that a run without any ends before it has begun.
+async fn first_credentials(provider: &impl ProvideCredentials) -> Result<(), Error> {
+    let asked = tokio::time::timeout(CREDENTIALS_TIMEOUT, provider.provide_credentials()).await;
+    match asked {
+        Ok(found) => found.map(|_| ()).map_err(|cause| Error::NoCredentials { cause: Box::new(cause) }),
+        Err(_) => Err(Error::NoCredentials {
+            cause: Box::new(CredentialsError::provider_timed_out(CREDENTIALS_TIMEOUT)),
+        }),
+    }
+}
+
 fn finish(builder: Builder) -> Client {
     let config = builder
         // Retries are the engine's: it counts them, tells of them, and knows which replies were lost.
@@ -145,6 +158,28 @@ fn is_of_aws(url: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use aws_credential_types::provider::future;
+
+    /// A program that the profile names, and that waits for a person.
+    #[derive(Debug)]
+    struct Silent;
+
+    impl ProvideCredentials for Silent {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            future::ProvideCredentials::new(std::future::pending())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_search_for_credentials_ends() {
+        let error = first_credentials(&Silent).await.unwrap_err();
+        assert!(matches!(error, Error::NoCredentials { .. }) && error.is_fatal(), "{error:?}");
+        assert!(error.to_line().contains("60 seconds"), "{}", error.to_line());
+    }
 
     #[test]
     fn only_endpoints_of_aws_use_the_bucket_as_host_name() {

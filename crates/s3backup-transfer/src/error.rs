@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
 use s3backup_model::{FailureKind, Key};
@@ -335,7 +336,7 @@ impl Error {
                     let cause = "no connection could be made in time".to_owned();
                     return Self::NoAnswer { operation, target, cause };
                 }
-                if cause.contains("credential") || cause.contains("identity") {
+                if causes(&other).any(<dyn std::error::Error>::is::<CredentialsError>) {
                     return Self::NoCredentials { cause: Box::new(other) };
                 }
                 Self::NoAnswer { operation, target, cause }
@@ -364,6 +365,9 @@ impl Error {
         match self {
             Self::Service(error) => error.is_retryable(),
             Self::NoAnswer { .. } => true,
+            // Where they come from may be busy or out of reach for a moment; only what is written wrong stays wrong.
+            Self::NoCredentials { cause } => !causes(&**cause)
+                .any(|cause| matches!(cause.downcast_ref(), Some(CredentialsError::InvalidConfiguration(_)))),
             _ => false,
         }
     }

@@ -1,12 +1,15 @@
 //! What a person reads when nothing works.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use s3backup_local_s3::{Fault, FaultKind, Operation};
 use s3backup_model::{FailureKind, Key};
 use s3backup_transfer::aws_sdk_s3::Client;
-use s3backup_transfer::aws_sdk_s3::config::{BehaviorVersion, Config, Region};
+use s3backup_transfer::aws_sdk_s3::config::{BehaviorVersion, Config, Credentials, Region};
 use s3backup_transfer::{Bucket, ConnectOptions, Error, RetrySettings, StaticCredentials};
 
 use crate::common::{Store, client, quick};
@@ -83,6 +86,58 @@ async fn no_credentials() {
     let error = said_by(&Client::from_conf(config)).await;
     assert!(matches!(error, Error::NoCredentials { .. }) && error.is_fatal(), "{error:?}");
     assert!(error.to_line().starts_with("no AWS credentials: set AWS_ACCESS_KEY_ID"), "{}", error.to_line());
+}
+
+/// Credentials that run out during a run, from a place that does not answer the first time.
+#[derive(Debug, Default)]
+struct Busy {
+    asked: AtomicU32,
+    fails: u32,
+}
+
+impl ProvideCredentials for Busy {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+        future::ProvideCredentials::ready(if asked < self.fails {
+            Err(CredentialsError::provider_error("the metadata service is busy"))
+        } else {
+            Ok(Credentials::new("nobody", "s", None, None, "test"))
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_failed_renewal_of_credentials_is_tried_again() {
+    let store = Store::embedded().await;
+    for (fails, attempts) in [(2, 3), (2, 2)] {
+        let provider = SharedCredentialsProvider::new(Busy { fails, ..Busy::default() });
+        let config = store.client.config().to_builder().credentials_provider(provider).build();
+        let retry = RetrySettings { attempts, ..quick() };
+        let bucket = Bucket::from_client(&Client::from_conf(config), "bucket").with_retry(retry);
+        let error = bucket.read(&key(), 10).await.unwrap_err();
+        if attempts > fails {
+            assert_eq!(
+                error.service().map(|refusal| &*refusal.code),
+                Some("InvalidAccessKeyId"),
+                "{error:?}"
+            );
+        } else {
+            assert!(matches!(error, Error::NoCredentials { .. }) && error.is_fatal(), "{error:?}");
+            assert!(error.to_line().contains("the metadata service is busy"), "{}", error.to_line());
+        }
+    }
+}
+
+/// A name with a telling word in it tells nothing.
+#[tokio::test]
+async fn a_host_that_is_called_credentials() {
+    for host in ["credentials.invalid", "identity.invalid"] {
+        let error = connected_to(&format!("http://{host}:9")).await;
+        assert!(matches!(error, Error::NoAnswer { .. }), "{error:?}");
+    }
 }
 
 #[tokio::test]
