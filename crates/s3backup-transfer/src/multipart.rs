@@ -14,7 +14,7 @@ use crate::body::{Payload, STREAM_BYTES, Watch};
 use crate::bucket::{Condition, ObjectInfo, sse_headers, tagging, unquoted, version};
 use crate::checksum::{Proof, Sums, Whole, combine};
 use crate::engine::{FileTransfer, Stored, Update, on_blocking_thread};
-use crate::put::{Decision, metadata_of};
+use crate::put::{Decision, MAX_DECISIONS, metadata_of};
 use crate::read::{OpenFile, Read};
 use crate::{ChecksumKind, Error, ServiceError};
 
@@ -268,7 +268,7 @@ impl FileTransfer {
             .ok_or_else(|| Error::Defect("an upload without parts was to be completed".to_owned()))?;
         let mut ambiguous = false;
         let mut was_refused = false;
-        loop {
+        for _ in 0..MAX_DECISIONS {
             let done =
                 self.complete_repeatedly(upload_id, &completed, &whole, &condition, &mut ambiguous).await;
             let error = match done {
@@ -289,6 +289,16 @@ impl FileTransfer {
                 condition = Condition::Always;
                 continue;
             }
+            // S3 answers 404, not 412, when what was to be replaced is gone; the upload is still there then.
+            if condition.if_match().is_some() && error.is_not_found() && !is_lost_upload(&error) {
+                match self.decide(&whole, ambiguous).await? {
+                    Decision::Have { info, sent } => {
+                        return self.proved(file.stat, &whole, info, sent).await;
+                    }
+                    Decision::Put(next) => condition = next,
+                }
+                continue;
+            }
             // After a lost reply the upload may be gone because it was completed.
             if error.is_precondition() || (ambiguous && error.is_not_found()) {
                 return match self.decide(&whole, ambiguous).await? {
@@ -301,6 +311,7 @@ impl FileTransfer {
             }
             return Err(error);
         }
+        Err(self.keeps_changing())
     }
 
     async fn complete_repeatedly(
@@ -411,6 +422,11 @@ fn is_comparable(info: &ObjectInfo, kind: ChecksumKind, size: u64, part_size: u6
     let parts = size.div_ceil(part_size);
     let has_etag_of_parts = kind == ChecksumKind::None && info.etag.ends_with(&format!("-{parts}"));
     info.size == size && (info.crc64nvme.is_some() || info.checksum(kind).is_some() || has_etag_of_parts)
+}
+
+/// Whether the server says that the multipart upload, and not the object, is gone.
+fn is_lost_upload(error: &Error) -> bool {
+    error.service().is_some_and(|refusal| refusal.code == "NoSuchUpload")
 }
 
 /// What to do with a file before it is sent.

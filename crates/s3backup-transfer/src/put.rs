@@ -19,7 +19,7 @@ const OWNER: &str = "s3backup-owner";
 const RUN: &str = "s3backup-run";
 
 /// How often an upload is decided anew because the object changed under it.
-const MAX_DECISIONS: u32 = 3;
+pub(crate) const MAX_DECISIONS: u32 = 3;
 
 enum WholeFile {
     Read(Bytes, Sums, FileStat),
@@ -97,7 +97,7 @@ impl FileTransfer {
                 return Err(error);
             }
         }
-        Err(self.conflict("it keeps changing while this job tries to replace it"))
+        Err(self.keeps_changing())
     }
 
     async fn put_repeatedly(
@@ -161,6 +161,10 @@ impl FileTransfer {
             (Some(owner), _) => Err(self.conflict(&format!("the job {owner} wrote it"))),
             (None, _) => Err(self.conflict("another program wrote it")),
         }
+    }
+
+    pub(crate) fn keeps_changing(&self) -> Error {
+        self.conflict("it keeps changing while this job tries to replace it")
     }
 
     pub(crate) fn conflict(&self, writer: &str) -> Error {

@@ -179,6 +179,30 @@ async fn an_object_that_went_meanwhile_is_written_anew() {
     assert_eq!(store.get("f").await.unwrap(), b"new");
 }
 
+/// The same at the end of a multipart upload, which then need not be sent again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_went_before_the_completion_is_written_anew() {
+    let store = Store::embedded().await;
+    let stats = || store.server().stats();
+    store.send(vec![store.file("f", &noise(1, PART + 1))]).await.only().unwrap();
+    let parts = stats().of(Operation::UploadPart);
+    let latency = FaultKind::Latency(Duration::from_millis(700));
+    store.server().faults().add(Fault::new(latency).on(Operation::CompleteMultipartUpload).first(1));
+    let upload = store.file("f", &noise(2, PART + 1));
+    let sending = run(store.engine(settings(), objects("run-2")), vec![upload]);
+    let removing = async {
+        let arrived = || stats().of(Operation::CompleteMultipartUpload) == 2;
+        crate::common::until("the completion is under way", arrived).await;
+        store.client.delete_object().bucket(&store.name).key("f").send().await.unwrap();
+    };
+    let (said, ()) = futures::future::join(sending, removing).await;
+    assert!(said.only().unwrap().sent);
+    assert_eq!(stats().of(Operation::UploadPart), 2 * parts);
+    assert_eq!(stats().of(Operation::CompleteMultipartUpload), 3);
+    assert!(store.get("f").await.unwrap() == noise(2, PART + 1));
+    assert_eq!(store.open_uploads().await, 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_without_checksums_is_named_and_the_etag_can_do() {
     for (name, size) in [("small", 10), ("large", PART + 1)] {
