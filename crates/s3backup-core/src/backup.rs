@@ -33,7 +33,7 @@ pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 /// See the [crate documentation](crate) for an example.
 #[derive(Clone)]
 pub struct Backup {
-    job: Arc<Job>,
+    pub(crate) job: Arc<Job>,
 }
 
 /// Everything that a run needs to know.

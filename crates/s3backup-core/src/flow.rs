@@ -36,17 +36,25 @@ impl Run<'_> {
         let objects = ObjectSettings { run: self.id.to_string(), ..job.objects.clone() };
         let engine = Engine::new(bucket.clone(), settings, objects);
         let (to_engine, planned) = mpsc::channel(UPLOADS_AHEAD);
-        let (said, updates) = mpsc::channel(UPDATES_AHEAD);
+        let (said, mut updates) = mpsc::channel(UPDATES_AHEAD);
 
         let control = job.shelf(bucket);
-        // The engine has the drain; the leeway is for what it said last. A segment that does not get through in that
-        // time is kept and tried again at the end.
+        // The engine has the drain; the leeway is for what it said last.
         let time_is_up = grace_is_over(job, self.cancel, DRAIN_SHARE + LEEWAY_SHARE);
         let engine = engine.run(planned, said, stop.clone());
-        let writer = self.write_down(plan, to_engine, updates, &control, &stop);
-        tokio::select! {
-            _ = async { tokio::join!(engine, writer) } => {}
-            () = time_is_up => {}
+        let mut inbox = VecDeque::new();
+        {
+            let writer = self.write_down(plan, to_engine, &mut updates, &mut inbox, &control, &stop);
+            let writing = async { tokio::join!(engine, writer) };
+            tokio::select! {
+                _ = writing => {}
+                () = time_is_up => {}
+            }
+        }
+        // What was said and not written down is of objects that are in the bucket, or are not: both belong in the report.
+        self.take_all(&mut inbox).await;
+        while let Ok(update) = updates.try_recv() {
+            self.take(update).await;
         }
     }
 
@@ -55,7 +63,8 @@ impl Run<'_> {
         &mut self,
         mut plan: Plan,
         to_engine: mpsc::Sender<Upload>,
-        mut updates: mpsc::Receiver<Update>,
+        updates: &mut mpsc::Receiver<Update>,
+        inbox: &mut VecDeque<Update>,
         control: &Shelf<'_>,
         stop: &CancellationToken,
     ) {
@@ -71,10 +80,16 @@ impl Run<'_> {
                     if count == 0 {
                         break;
                     }
-                    for update in batch.drain(..) {
-                        self.take(update).await;
+                    inbox.extend(batch.drain(..));
+                    self.take_all(inbox).await;
+                    // Not after an interruption: the engine's last words wait behind this. A segment that does not get
+                    // through is kept, and sent with the report.
+                    let (events, cancel) = (self.events, self.cancel);
+                    tokio::select! {
+                        biased;
+                        () = cancel.cancelled() => {}
+                        () = self.record.store_segments(events, control) => {}
                     }
-                    self.record.store_segments(self.events, control).await;
                 }
                 slot = reserve(sender.as_ref()), if sender.is_some() => match slot {
                     Some(slot) => {
@@ -120,6 +135,14 @@ impl Run<'_> {
         }
     }
 
+    /// Those that it did not get to when the future is dropped stay in `inbox`.
+    async fn take_all(&mut self, inbox: &mut VecDeque<Update>) {
+        while let Some(update) = inbox.pop_front() {
+            self.take(update).await;
+        }
+    }
+
+    /// What the record keeps is kept before anything is waited for, so that dropping the future loses an event at most.
     async fn take(&mut self, update: Update) {
         match update {
             Update::Sent { bytes } => self.events.emit(Event::Sent { bytes }).await,
@@ -135,4 +158,64 @@ impl Run<'_> {
 
 async fn reserve(sender: Option<&mpsc::Sender<Upload>>) -> Option<mpsc::Permit<'_, Upload>> {
     sender?.reserve().await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use s3backup_local_s3::{Fault, FaultKind, LocalS3, Operation};
+    use s3backup_model::{RunId, RunReport};
+
+    use super::*;
+    use crate::events::Emitter;
+    use crate::record::Record;
+    use crate::report::{self, Begun};
+    use crate::{Backup, Destination, Source};
+
+    const FILES: usize = 40;
+
+    #[tokio::test]
+    async fn what_ended_while_a_segment_was_stored_is_recorded_when_the_run_is_interrupted() {
+        let server = LocalS3::builder().bucket("fleet-backup").start().await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        for number in 0..FILES {
+            std::fs::write(dir.path().join(number.to_string()), "x").unwrap();
+        }
+        let hangs = Fault::new(FaultKind::Hang).on(Operation::PutObject).key_contains("manifests/");
+        server.faults().add(hangs);
+        let destination = Destination::new("fleet-backup").endpoint(server.endpoint()).region("us-east-1");
+        let destination = destination.credentials(server.access_key(), server.secret_key());
+        let backup = Backup::builder().source(Source::new(dir.path())).destination(destination);
+        let backup = backup.grace(Duration::from_secs(6)).build().unwrap();
+        let job = &backup.job;
+        let crate::backup::Reach::Connect(options) = &job.reach else { panic!("it has no client") };
+        let bucket = Bucket::connect(options).await.unwrap();
+        let (sender, _watcher) = mpsc::channel(1000);
+        let (events, cancel) = (Emitter::new(sender, crate::run::silent()), CancellationToken::new());
+        let begun = Begun { at: (job.clock)(), instant: std::time::Instant::now() };
+        let id = RunId::new(begun.at, 1);
+        let mut record = Record::new(id.clone(), [dir.path().display().to_string()], cancel.clone());
+        record.cut_segments_at(1);
+        let (events, cancel, began) = (&events, &cancel, begun);
+        let mut run = Run { record, job, events, cancel, id: id.clone(), begun, settled: None };
+
+        let all_are_sent = async {
+            let is_sent = || server.stats().of(Operation::PutObject) > FILES as u64;
+            while !is_sent() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            cancel.cancel();
+        };
+        let both = async { tokio::join!(run.transfer(&bucket), all_are_sent) };
+        tokio::time::timeout(Duration::from_mins(1), both).await.expect("it takes for ever");
+
+        let mut report: RunReport = report::empty(job, id, report::local(job, began.at));
+        server.faults().clear();
+        run.record.close_segment(events).await;
+        run.record.store_segments(events, &job.shelf(&bucket)).await;
+        report::seal(&mut report, job, &run.record, began);
+        assert_eq!((report.found.files, report.uploaded.files), (FILES as u64, FILES as u64));
+        assert_eq!(report.manifests.iter().map(|segment| segment.lines).sum::<u64>(), FILES as u64);
+    }
 }

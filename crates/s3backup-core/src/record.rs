@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::os::unix::ffi::OsStrExt;
 
-use s3backup_model::manifest::{Line, Op};
+use s3backup_model::manifest::{Line, MAX_SEGMENT_LINES, Op};
 use s3backup_model::{
     Event, Failure, FailureKind, Fatal, ManifestRef, Outcome, RunReport, Skipped, SourceReport, StepReport,
     StepState, Tally, Uploaded, key,
@@ -40,6 +40,8 @@ pub(crate) struct Record {
     skipped: Skipped,
     failed: Vec<Failure>,
     failed_total: u64,
+    /// How many of the failures are of files that count as found.
+    failed_found: u64,
     retries: u64,
     warnings: Vec<String>,
     warnings_left_out: u64,
@@ -48,6 +50,7 @@ pub(crate) struct Record {
     manifests: Vec<ManifestRef>,
     segment: Option<Segment>,
     segments: u64,
+    lines_per_segment: u64,
     /// Complete and not yet stored.
     unstored: VecDeque<Finished>,
     failures_in_a_row: u32,
@@ -81,6 +84,7 @@ impl Record {
             skipped: Skipped::default(),
             failed: Vec::new(),
             failed_total: 0,
+            failed_found: 0,
             retries: 0,
             warnings: Vec::new(),
             warnings_left_out: 0,
@@ -89,10 +93,17 @@ impl Record {
             manifests: Vec::new(),
             segment: None,
             segments: 0,
+            lines_per_segment: MAX_SEGMENT_LINES,
             unstored: VecDeque::new(),
             failures_in_a_row: 0,
             interruption: Interruption::Possible(cancel),
         }
+    }
+
+    /// Makes segments short, so that a test need not back up hundreds of thousands of files.
+    #[cfg(test)]
+    pub(crate) fn cut_segments_at(&mut self, lines: u64) {
+        self.lines_per_segment = lines;
     }
 
     /// Says that the work is over: from now on an interruption changes nothing about how the run ends.
@@ -188,15 +199,34 @@ impl Record {
         if let Some(walked) = self.walked.get_mut(batch.source) {
             *walked |= batch.is_whole;
         }
+        self.failed_found += batch.refused.files;
         self.skipped.merge(&batch.skipped);
     }
 
+    /// Once all is said of all files: each that was found must be in the bucket or be a failure. Only a run that was cut
+    /// short may leave some open.
+    pub(crate) async fn balance(&mut self, events: &Emitter) {
+        if self.is_hopeless || self.is_interrupted() {
+            return;
+        }
+        let ended = self.uploaded.files + self.unchanged.files + self.failed_found;
+        let open = self.found.files.abs_diff(ended);
+        if open > 0 {
+            let message = format!("{open} files are unaccounted for; this is a defect, please report it");
+            self.fail(events, Fatal { kind: FailureKind::Other, message }).await;
+        }
+    }
+
     pub(crate) async fn failure(&mut self, events: &Emitter, failure: Failure) {
+        self.remember(&failure);
+        events.emit(Event::Failed { failure }).await;
+    }
+
+    fn remember(&mut self, failure: &Failure) {
         self.failed_total += 1;
         if self.failed.len() < RunReport::MAX_FAILED {
             self.failed.push(failure.clone());
         }
-        events.emit(Event::Failed { failure }).await;
     }
 
     /// Takes in how one upload ended. A manifest segment may be complete then: see [`Self::store_segments`].
@@ -213,14 +243,14 @@ impl Record {
     async fn stored(&mut self, events: &Emitter, path: String, upload: &Upload, stored: Stored) {
         self.failures_in_a_row = 0;
         let (key, bytes) = (upload.key.clone(), stored.stat.size);
-        if stored.sent {
+        let event = if stored.sent {
             self.uploaded.files += 1;
             self.uploaded.bytes += bytes;
-            events.emit(Event::Uploaded { path: path.clone(), key, bytes }).await;
+            Event::Uploaded { path: path.clone(), key, bytes }
         } else {
             self.unchanged.add(bytes);
-            events.emit(Event::Unchanged { path: path.clone(), key, bytes }).await;
-        }
+            Event::Unchanged { path: path.clone(), key, bytes }
+        };
         let line = Line {
             op: Op::Put,
             path,
@@ -238,6 +268,7 @@ impl Record {
         if let Err(error) = self.push(&line) {
             self.manifest_broke(events, &error).await;
         }
+        events.emit(event).await;
     }
 
     async fn manifest_broke(&mut self, events: &Emitter, error: &std::io::Error) {
@@ -247,6 +278,9 @@ impl Record {
 
     async fn not_stored(&mut self, events: &Emitter, path: String, error: &TransferError, attempts: u32) {
         let (kind, message) = (error.kind(), error.to_line());
+        let failure = Failure { path, kind, message: message.clone(), attempts };
+        self.failed_found += 1;
+        self.remember(&failure);
         if error.is_fatal() {
             self.fail(events, Fatal { kind, message: message.clone() }).await;
         }
@@ -259,7 +293,7 @@ impl Record {
                 self.fail(events, Fatal { kind, message }).await;
             }
         }
-        self.failure(events, Failure { path, kind, message, attempts }).await;
+        events.emit(Event::Failed { failure }).await;
     }
 
     fn push(&mut self, line: &Line) -> std::io::Result<()> {
@@ -268,7 +302,7 @@ impl Record {
             None => Segment::start(&self.run_id, self.segments)?,
         };
         segment.push(line)?;
-        if segment.is_full() {
+        if segment.is_full(self.lines_per_segment) {
             self.segments = segment.number() + 1;
             self.unstored.push_back(segment.finish()?);
         } else {
@@ -377,6 +411,7 @@ impl Shelf<'_> {
 mod tests {
     use super::*;
     use chrono::DateTime;
+    use s3backup_model::{Entry, FileStat, Key};
 
     fn record(cancel: &CancellationToken) -> Record {
         Record::new(RunId::new(DateTime::UNIX_EPOCH, 0), ["/data".to_owned()], cancel.clone())
@@ -446,6 +481,45 @@ mod tests {
         cancel.cancel();
         record.fail(&events, fatal(FailureKind::Record, "no answer")).await;
         assert_eq!((record.outcome(), record.warnings.len()), (Outcome::Failed, 0));
+    }
+
+    fn batch_of(files: u64) -> PlanBatch {
+        let mut batch = PlanBatch { seen: files, is_whole: true, ..PlanBatch::default() };
+        batch.refused.files = 1;
+        for number in 1..files {
+            let entry = Entry {
+                source: 0,
+                root: std::path::Path::new("/data").into(),
+                relative: number.to_string().into(),
+                stat: FileStat { size: 1, mtime_ns: 0, ctime_ns: 0, mode: 0, inode: number, device: 1 },
+            };
+            let key = Key::new(format!("trips/{number}")).unwrap();
+            batch.lines.push(Planned::Upload { entry, key, reason: crate::Reason::Selected });
+        }
+        batch
+    }
+
+    #[tokio::test]
+    async fn files_of_which_nothing_was_said_fail_the_run() {
+        let (events, _watcher) = emitter();
+        let cancel = CancellationToken::new();
+        for (ended, outcome) in [(3, Outcome::Success), (2, Outcome::Failed), (4, Outcome::Failed)] {
+            let mut record = record(&cancel);
+            record.saw(&batch_of(4));
+            (record.uploaded.files, record.unchanged.files) = (1, ended - 1);
+            record.balance(&events).await;
+            assert_eq!(record.outcome(), outcome);
+            if let Some(fatal) = record.fatal {
+                assert!(
+                    fatal.kind == FailureKind::Other && fatal.message.starts_with("1 files are unaccounted")
+                );
+            }
+        }
+        let mut record = record(&cancel);
+        record.saw(&batch_of(4));
+        cancel.cancel();
+        record.balance(&events).await;
+        assert_eq!((record.outcome(), record.warnings.len()), (Outcome::Interrupted, 0), "it left some open");
     }
 
     #[tokio::test]

@@ -135,6 +135,7 @@ impl Run<'_> {
         };
         if self.steps().await {
             Box::pin(self.transfer(&bucket)).await;
+            self.record.balance(self.events).await;
             if !self.record.is_hopeless() {
                 let cancel = self.cancel;
                 tokio::select! {

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use bytes::Bytes;
 use s3backup_model::RunId;
-use s3backup_model::manifest::{Header, Line, MAX_SEGMENT_LINES, SCHEMA};
+use s3backup_model::manifest::{Header, Line, SCHEMA};
 use zstd::stream::write::Encoder;
 
 /// A segment is cut at this many compressed bytes too, so that memory stays bounded whatever the paths are.
@@ -48,8 +48,8 @@ impl Segment {
         self.number
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.lines >= MAX_SEGMENT_LINES || self.encoder.get_ref().len() >= MAX_SEGMENT_BYTES
+    pub(crate) fn is_full(&self, max_lines: u64) -> bool {
+        self.lines >= max_lines || self.encoder.get_ref().len() >= MAX_SEGMENT_BYTES
     }
 
     pub(crate) fn finish(self) -> io::Result<Finished> {
