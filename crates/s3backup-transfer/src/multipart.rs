@@ -70,9 +70,9 @@ impl FileTransfer {
             Err(error) => return Err(error),
         };
         if is_comparable(&info, self.kind(), file.stat.size, part_size) {
-            let (reader, kind) = (file.clone(), self.kind());
+            let (reader, kind, cancel) = (file.clone(), self.kind(), self.cancel.clone());
             let hashed = on_blocking_thread(move || {
-                let hashed = reader.hash_parts(kind, part_size)?;
+                let hashed = reader.hash_parts(kind, part_size, &cancel)?;
                 Ok(if reader.is_steady()? { hashed } else { Read::Torn })
             });
             let Read::Steady(parts) = self.gate().unless_cancelled(hashed).await?? else {
@@ -132,10 +132,10 @@ impl FileTransfer {
         let number = i32::try_from(index + 1).unwrap_or(i32::MAX);
         let is_streamed = len > self.shared.settings.memory_bytes;
         let _memory = self.reserve(if is_streamed { STREAM_BYTES } else { len }).await?;
-        let (reader, kind) = (file.clone(), self.kind());
+        let (reader, kind, cancel) = (file.clone(), self.kind(), self.cancel.clone());
         let read = on_blocking_thread(move || {
             let read = if is_streamed {
-                match reader.hash_range(kind, offset, len)? {
+                match reader.hash_range(kind, offset, len, &cancel)? {
                     Read::Steady(sums) => {
                         let file = Arc::clone(&reader.file);
                         Read::Steady((Payload::Range { file, offset, len }, sums))

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use s3backup_model::FileStat;
+use tokio_util::sync::CancellationToken;
 
 use crate::buffer::Buffer;
 use crate::checksum::{Hasher, Sums};
@@ -102,12 +103,17 @@ impl OpenFile {
         Ok(Read::Steady((bytes, sums)))
     }
 
-    /// Hashes the whole file in parts of one size.
-    pub(crate) fn hash_parts(&self, kind: ChecksumKind, part_size: u64) -> Result<Read<Vec<Sums>>, Error> {
+    /// Hashes the whole file in parts of one size, until `cancel` is set.
+    pub(crate) fn hash_parts(
+        &self,
+        kind: ChecksumKind,
+        part_size: u64,
+        cancel: &CancellationToken,
+    ) -> Result<Read<Vec<Sums>>, Error> {
         let mut parts = Vec::new();
         for index in 0..self.stat.size.div_ceil(part_size) {
             let offset = index * part_size;
-            match self.hash_range(kind, offset, part_size.min(self.stat.size - offset))? {
+            match self.hash_range(kind, offset, part_size.min(self.stat.size - offset), cancel)? {
                 Read::Steady(sums) => parts.push(sums),
                 Read::Torn => return Ok(Read::Torn),
             }
@@ -115,12 +121,22 @@ impl OpenFile {
         Ok(Read::Steady(parts))
     }
 
-    /// Hashes a range without keeping it.
-    pub(crate) fn hash_range(&self, kind: ChecksumKind, offset: u64, len: u64) -> Result<Read<Sums>, Error> {
+    /// Hashes a range without keeping it, until `cancel` is set: nobody waits for a thread that reads a huge file, but the
+    /// process does not end before it.
+    pub(crate) fn hash_range(
+        &self,
+        kind: ChecksumKind,
+        offset: u64,
+        len: u64,
+        cancel: &CancellationToken,
+    ) -> Result<Read<Sums>, Error> {
         let mut hasher = Hasher::new(kind);
         let mut piece = vec![0; PIECE_BYTES.min(usize::try_from(len).unwrap_or(PIECE_BYTES))];
         let mut at = 0;
         while at < len {
+            if cancel.is_cancelled() {
+                return Err(Error::Cancelled);
+            }
             let size = piece.len().min(usize::try_from(len - at).unwrap_or(piece.len()));
             match self.file.read_exact_at(&mut piece[..size], offset + at) {
                 Ok(()) => hasher.update(&piece[..size]),
@@ -232,7 +248,10 @@ mod tests {
         let file = open(&path, false).unwrap();
         std::fs::write(&path, b"01").unwrap();
         assert!(matches!(file.read_whole(ChecksumKind::Crc64Nvme), Ok(Read::Torn)));
-        assert!(matches!(file.hash_range(ChecksumKind::Crc64Nvme, 0, 10), Ok(Read::Torn)));
+        assert!(matches!(
+            file.hash_range(ChecksumKind::Crc64Nvme, 0, 10, &CancellationToken::new()),
+            Ok(Read::Torn)
+        ));
 
         let file = open(&path, false).unwrap();
         std::fs::write(folder.path().join("new"), b"01").unwrap();
@@ -240,6 +259,23 @@ mod tests {
         assert!(!file.is_steady().unwrap());
         std::fs::remove_file(&path).unwrap();
         assert!(matches!(file.is_steady(), Ok(false) | Err(Error::Vanished { .. })));
+    }
+
+    /// Else the process would not end for hours: the file is a hole of a tebibyte.
+    #[test]
+    fn hashing_ends_with_the_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        let file = open(&path, false).unwrap();
+        let cancel = CancellationToken::new();
+        std::thread::scope(|scope| {
+            let parts = scope.spawn(|| file.hash_parts(ChecksumKind::Crc64Nvme, 1 << 30, &cancel));
+            let range = scope.spawn(|| file.hash_range(ChecksumKind::Crc64Nvme, 0, 1 << 40, &cancel));
+            cancel.cancel();
+            assert!(matches!(parts.join().unwrap(), Err(Error::Cancelled)));
+            assert!(matches!(range.join().unwrap(), Err(Error::Cancelled)));
+        });
     }
 
     #[test]
