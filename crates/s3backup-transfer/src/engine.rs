@@ -140,6 +140,8 @@ pub(crate) struct Shared {
     key_freed: Notify,
     /// Whether the server takes conditions; learnt from its first refusal.
     conditional: AtomicBool,
+    /// Whether it was said that the server proves nothing.
+    unproved: AtomicBool,
 }
 
 impl Shared {
@@ -175,6 +177,7 @@ impl Engine {
             keys: Mutex::default(),
             key_freed: Notify::new(),
             conditional: AtomicBool::new(true),
+            unproved: AtomicBool::new(false),
             bucket,
             settings,
             objects,
@@ -413,6 +416,16 @@ impl FileTransfer {
             let message = "the server knows no conditional writes (If-None-Match): each object is looked \
                            for before it is written, but one that another program writes at the same moment would be \
                            overwritten unnoticed. Let no other program write below this prefix";
+            self.say(Update::Warning { message: message.to_owned() }).await;
+        }
+    }
+
+    /// Says once for all files that nothing shows what the server stored.
+    pub(crate) async fn note_unproved(&self) {
+        if !self.shared.unproved.swap(true, Ordering::Relaxed) {
+            let message = "nothing proves that the objects arrived whole: no checksum was asked for, their ETag is not an \
+                           MD5, and these credentials may not read them back. Choose a checksum that the server knows, or \
+                           allow s3:GetObject";
             self.say(Update::Warning { message: message.to_owned() }).await;
         }
     }

@@ -11,10 +11,12 @@
 //!
 //! # Promises
 //! - A file is reported as stored only when the server answered with the checksum of the bytes that were read, or,
-//!   with [`ChecksumKind::None`], when the MD5 ETag or a read-back proves the same.
+//!   with [`ChecksumKind::None`], when the MD5 ETag or a read-back proves the same. The one exception is warned of once in
+//!   a run: without a checksum, with an ETag that is no MD5, and without the right to read back, there is no proof to be had.
 //! - Bytes that changed while they were read are never completed as an object: size, times and inode are compared
 //!   after the read ([`MAX_READS`] tries).
 //! - A new key is put with `If-None-Match: *` where the server has it, so a strange object is never overwritten.
+//!   Without, each key is looked at before it is written, and a warning says what that cannot see.
 //! - Memory is bounded by [`TransferSettings::memory_bytes`] and the number of requests, whatever the files are.
 
 mod body;

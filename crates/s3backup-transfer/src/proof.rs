@@ -4,7 +4,7 @@ use s3backup_model::FileStat;
 
 use crate::bucket::ObjectInfo;
 use crate::checksum::{Proof, Whole, encode_crc64};
-use crate::engine::{FileTransfer, Stored, Update};
+use crate::engine::{FileTransfer, Stored};
 use crate::{ChecksumKind, Error, ServiceError};
 
 impl FileTransfer {
@@ -65,11 +65,7 @@ impl FileTransfer {
             Ok(read) if read.crc64nvme == encode_crc64(whole.crc64) && read.size == whole.len => Ok(()),
             Ok(read) => Err(mismatch(encode_crc64(whole.crc64), read.crc64nvme)),
             Err(error) if error.service().is_some_and(ServiceError::is_denied) => {
-                let message = format!(
-                    "unproved: {} was taken, but its ETag is not an MD5 and these credentials may not read it back",
-                    self.key
-                );
-                self.say(Update::Warning { message }).await;
+                self.note_unproved().await;
                 Ok(())
             }
             Err(error) => Err(error),

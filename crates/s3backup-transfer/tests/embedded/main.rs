@@ -11,6 +11,7 @@ mod limits;
 mod messages;
 mod slow;
 mod torn;
+mod unproved;
 
 all_checks_on!(common::Store::embedded);
 checks_on! { common::Store::embedded:
