@@ -31,8 +31,8 @@ const MAX_WARNINGS: usize = 100;
 pub(crate) struct Record {
     run_id: RunId,
     sources: Vec<SourceReport>,
-    /// Which sources were walked to their end.
-    walked: Vec<bool>,
+    /// In which sources something could not be looked at.
+    troubled: Vec<bool>,
     pub(crate) steps: Vec<StepReport>,
     found: Tally,
     uploaded: Uploaded,
@@ -71,11 +71,19 @@ impl Record {
         sources: impl IntoIterator<Item = String>,
         cancel: CancellationToken,
     ) -> Self {
-        let sources: Vec<SourceReport> =
-            sources.into_iter().map(|path| SourceReport { path, seen: 0, found: Tally::default() }).collect();
+        let sources: Vec<SourceReport> = sources
+            .into_iter()
+            .map(|path| SourceReport {
+                path,
+                seen: 0,
+                found: Tally::default(),
+                walked: false,
+                had_files: false,
+            })
+            .collect();
         Self {
             run_id,
-            walked: vec![false; sources.len()],
+            troubled: vec![false; sources.len()],
             sources,
             steps: Vec::new(),
             found: Tally::default(),
@@ -153,10 +161,22 @@ impl Record {
         self.fail(events, Fatal { kind: FailureKind::SourceMissing, message }).await;
     }
 
-    /// Sources that were walked to their end without a file.
-    pub(crate) fn empty_sources(&self) -> Vec<String> {
-        let walked = self.sources.iter().zip(&self.walked).filter(|(_, walked)| **walked);
-        walked.filter(|(source, _)| source.seen == 0).map(|(source, _)| source.path.clone()).collect()
+    /// What is known of each source.
+    pub(crate) fn sources(&self) -> &[SourceReport] {
+        &self.sources
+    }
+
+    /// Sources that were looked at to their end, all of them, without a file: their places among the sources.
+    pub(crate) fn empty_sources(&self) -> Vec<usize> {
+        let sources = self.sources.iter().enumerate();
+        sources.filter(|(_, source)| source.walked && source.seen == 0).map(|(place, _)| place).collect()
+    }
+
+    /// Earlier runs saw files in this source.
+    pub(crate) fn had_files(&mut self, place: usize) {
+        if let Some(source) = self.sources.get_mut(place) {
+            source.had_files = true;
+        }
     }
 
     /// Sources that have files of which none is selected, each with how many it has.
@@ -192,12 +212,16 @@ impl Record {
             tally.bytes += found.bytes;
         };
         more(&mut self.found);
-        if let Some(source) = self.sources.get_mut(batch.source) {
+        let failures = batch.lines.iter().filter(|line| matches!(line, Planned::Fail(_))).count() as u64;
+        if let (Some(source), Some(troubled)) =
+            (self.sources.get_mut(batch.source), self.troubled.get_mut(batch.source))
+        {
             source.seen += batch.seen;
             more(&mut source.found);
-        }
-        if let Some(walked) = self.walked.get_mut(batch.source) {
-            *walked |= batch.is_whole;
+            source.had_files |= source.seen > 0;
+            // The others are of files whose names cannot be keys.
+            *troubled |= failures > batch.refused.files;
+            source.walked |= batch.is_whole && !*troubled;
         }
         self.failed_found += batch.refused.files;
         self.skipped.merge(&batch.skipped);

@@ -208,35 +208,44 @@ impl Run<'_> {
     async fn look_at_empty_sources(&mut self, bucket: &Bucket) {
         let empty = self.record.empty_sources();
         if !empty.is_empty() {
-            match history::sources_that_had_files(bucket, &self.job.naming).await {
+            let path_of = |place: &usize| self.record.sources().get(*place).map(|source| source.path.clone());
+            let paths: Vec<String> = empty.iter().filter_map(path_of).collect();
+            match history::had_files(bucket, &self.job.naming, self.record.sources(), &empty).await {
                 Ok(had_files) => {
-                    for path in empty {
-                        if had_files.contains(&path) {
-                            let message = format!(
-                                "{}: is its disk mounted, did somebody empty it? Nothing in the bucket was touched",
-                                history::emptied(&path)
-                            );
-                            self.record
-                                .fail(self.events, Fatal { kind: FailureKind::SourceEmpty, message })
-                                .await;
-                        } else {
-                            self.record.warn(self.events, format!("{path} has no files")).await;
-                        }
+                    for (place, path) in empty.into_iter().zip(paths) {
+                        self.empty_source(place, &path, had_files.contains(&place)).await;
                     }
                 }
                 Err(error) => {
                     let message = format!(
                         "{} has no files, and whether it ever had any cannot be read from the bucket: {}",
-                        empty.join(", "),
+                        paths.join(", "),
                         error.to_line()
                     );
-                    self.record.warn(self.events, message).await;
+                    // A host that may only write can never look.
+                    if error.service().is_some_and(s3backup_transfer::ServiceError::is_denied) {
+                        self.record.warn(self.events, message).await;
+                    } else {
+                        self.record.fail(self.events, Fatal { kind: error.kind(), message }).await;
+                    }
                 }
             }
         }
         for (path, seen) in self.record.idle_sources() {
             let message = format!("{path}: none of its {seen} files is selected in this run");
             self.record.warn(self.events, message).await;
+        }
+    }
+
+    async fn empty_source(&mut self, place: usize, path: &str, had_files: bool) {
+        if had_files {
+            self.record.had_files(place);
+            let message = format!(
+                "{path} had files in an earlier run and has none now: is its disk mounted, did somebody empty it? Nothing in the bucket was touched"
+            );
+            self.record.fail(self.events, Fatal { kind: FailureKind::SourceEmpty, message }).await;
+        } else {
+            self.record.warn(self.events, format!("{path} has no files")).await;
         }
     }
 }

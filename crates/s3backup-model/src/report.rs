@@ -198,6 +198,15 @@ pub struct SourceReport {
     pub seen: u64,
     /// What was selected.
     pub found: Tally,
+    /// Whether all of it was looked at. Not when the run ended before, when the source was not there, or when something
+    /// in it could not be read.
+    #[serde(default)]
+    pub walked: bool,
+    /// Whether this run or an earlier one saw files there, as far as is known: a run that finds none passes on what the
+    /// reports before it say, so that it is not forgotten when they are old. Unknown, and false, when the run saw no
+    /// files and `walked` is false.
+    #[serde(default)]
+    pub had_files: bool,
 }
 
 /// A number of files and their bytes.

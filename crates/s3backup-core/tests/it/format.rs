@@ -26,6 +26,7 @@ fn a_report_of_format_1_is_read() {
     assert_eq!((report.skipped.files, report.skipped.by_reason.excluded), (1, 1));
     assert_eq!(report.steps[0].state, StepState::Ok);
     assert_eq!((report.sources[0].seen, report.sources[0].found.files), (4, 4));
+    assert!(report.sources[0].walked && report.sources[0].had_files);
     assert_eq!(report.failed[0].kind, FailureKind::ReservedKey);
     assert_eq!(report.manifests.len(), 1);
     assert_eq!(report.manifests[0].crc64nvme, s3backup_transfer::crc64nvme_base64(&fixture("0.jsonl.zst")));
@@ -130,9 +131,10 @@ async fn this_version_writes_what_the_fixtures_hold() {
     let committed = String::from_utf8(zstd::decode_all(&fixture("0.jsonl.zst")[..]).unwrap()).unwrap();
     assert_eq!(sorted(&lines), sorted(&committed), "files end in the order in which they are sent");
 
+    let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     let names = |text: &[u8]| {
         let report: serde_json::Value = serde_json::from_slice(text).unwrap();
-        report.as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+        (keys(&report), keys(&report["sources"][0]))
     };
     assert_eq!(names(stored.as_bytes()), names(&fixture("report.json")));
 }

@@ -117,6 +117,60 @@ async fn the_alarm_of_an_emptied_source_does_not_fall_silent_with_time() {
 }
 
 #[tokio::test]
+async fn runs_that_did_not_look_at_a_source_do_not_make_it_forgotten() {
+    let bench = Bench::new().await;
+    let file = bench.file("a", "a");
+    let first = soon(bench.backup().run()).await.unwrap();
+    assert!(first.sources[0].walked && first.sources[0].had_files);
+    std::fs::remove_file(file).unwrap();
+    let step = bench.builder().step(s3backup_core::Step::new("fails", ["false"])).build().unwrap();
+    let aborted = failed(soon(step.run()).await);
+    assert!(!aborted.sources[0].walked && !aborted.sources[0].had_files);
+    for number in 0..40 {
+        let mut old = aborted.clone();
+        old.run_id = s3backup_core::RunId::new(chrono::DateTime::from_timestamp_nanos(i64::MAX / 2), number);
+        let key = format!("{CONTROL}runs/{}.json", old.run_id);
+        let body = ByteStream::from(serde_json::to_vec(&old).unwrap());
+        bench.client().put_object().bucket(BUCKET).key(key).body(body).send().await.unwrap();
+    }
+    // The same directory, written in another way.
+    let slash = Source::new(format!("{}/", bench.data().display()));
+    let report = failed(soon(bench.job().source(slash).build().unwrap().run()).await);
+    assert_eq!(fatal_of(&report).0, FailureKind::SourceEmpty);
+    assert!(report.sources[0].walked && report.sources[0].had_files && report.sources[0].seen == 0);
+}
+
+#[tokio::test]
+async fn an_empty_source_of_which_nothing_can_be_learned_is_no_success() {
+    let bench = Bench::new().await;
+    for operation in [Operation::ListObjectsV2, Operation::GetObject] {
+        bench.server.faults().clear();
+        let report = soon(bench.backup().run()).await.unwrap();
+        assert_eq!(report.outcome, Outcome::Success, "it never had files");
+        let fault = Fault::new(FaultKind::InternalError).on(operation);
+        let is_read = operation == Operation::GetObject;
+        bench.server.faults().add(if is_read { fault.key_contains("runs/") } else { fault });
+        let report = failed(soon(bench.backup().run()).await);
+        let (kind, message) = fatal_of(&report);
+        assert!(kind == FailureKind::Server && message.contains("cannot be read"), "{kind:?} {message}");
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_could_not_be_read_whole_is_not_called_empty() {
+    let bench = Bench::new().await;
+    let file = bench.file("a", "a");
+    let source = Source::new(bench.data()).symlinks(s3backup_core::options::Symlinks::Follow);
+    let backup = bench.job().source(source).build().unwrap();
+    assert_eq!(soon(backup.run()).await.unwrap().outcome, Outcome::Success);
+    std::fs::remove_file(file).unwrap();
+    std::os::unix::fs::symlink("/nowhere/at/all", bench.data().join("leads-nowhere")).unwrap();
+    let report = soon(backup.run()).await.unwrap();
+    assert_eq!((report.outcome, report.failed_total), (Outcome::Partial, 1));
+    assert!(!report.sources[0].walked);
+}
+
+#[tokio::test]
 async fn wrong_settings_fail_at_once_with_their_mend() {
     let bench = Bench::new().await;
     bench.file("a", "a");
