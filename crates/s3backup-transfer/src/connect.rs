@@ -20,7 +20,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the search for credentials may take: a wait for the metadata service, a login, or a program that the profile
 /// names.
-const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(60);
+const CREDENTIALS_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Servers that are not of AWS mostly take any region, and this one if they are particular.
 const FOREIGN_REGION: &str = "us-east-1";

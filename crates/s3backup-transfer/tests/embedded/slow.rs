@@ -82,7 +82,7 @@ async fn a_request_that_moves_is_not_lost() {
     let begun = tokio::time::Instant::now();
     let key = Key::new("k").unwrap();
     bucket_on(&line).write(&key, bytes.into(), ChecksumKind::Crc64Nvme, None).await.unwrap();
-    assert!(begun.elapsed() > Duration::from_secs(600), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() > Duration::from_mins(10), "{:?}", begun.elapsed());
     let (signed, largest) = line.seen.lock().unwrap().clone();
     assert!(largest <= 64 << 10, "{largest}");
     // Plain HTTP has nothing else that protects the bytes on their way.
@@ -99,5 +99,5 @@ async fn a_request_that_stands_still_is_lost() {
     assert!(matches!(error, Error::NoAnswer { .. }), "{error:?}");
     // 64 pieces, 10 s each, then the limit with 512 KiB in the buffers.
     assert_eq!(error.to_line(), "no answer to PutObject for s3://bucket/k: nothing moved for 158 s");
-    assert!(begun.elapsed() < Duration::from_secs(900), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_mins(15), "{:?}", begun.elapsed());
 }
