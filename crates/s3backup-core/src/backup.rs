@@ -174,7 +174,10 @@ impl Backup {
     pub fn run_blocking(&self) -> Result<RunReport, Error> {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Error::Runtime)?;
-        runtime.block_on(self.run())
+        let result = runtime.block_on(self.run());
+        // A thread that hangs in a dead mount is left to itself: the run has ended without it.
+        runtime.shutdown_background();
+        result
     }
 
     /// Starts a run to watch and to cancel. Must be called within a tokio runtime.

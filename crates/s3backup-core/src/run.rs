@@ -16,8 +16,8 @@ use crate::record::Record;
 use crate::report::{self, Begun};
 use crate::steps::{Surroundings, run_steps};
 
-/// Largest piece of control data that is read at the start.
-const MAX_LATEST_BYTES: u64 = 16 << 20;
+/// Nothing of what is read at the start is used, so it is to be little.
+const PROBE_BYTES: u64 = 4 << 10;
 
 /// How late the clock may be by which file systems stamp files.
 const STAMP_DELAY: Duration = Duration::from_millis(10);
@@ -148,7 +148,7 @@ impl Run<'_> {
         Some(bucket)
     }
 
-    /// Makes the client and reads `latest.json`, so that a wrong bucket, wrong credentials and a dead network show before
+    /// Makes the client and asks for `latest.json`, whether it is there or not, so that a wrong bucket, wrong credentials and a dead network show before
     /// anything is done. `Ok(None)` when interrupted meanwhile.
     async fn reach_bucket(&mut self) -> Result<Option<Bucket>, Fatal> {
         let job = self.job;
@@ -162,8 +162,12 @@ impl Run<'_> {
             let key = job.naming.control_key("latest.json");
             let key =
                 key.map_err(|error| Fatal { kind: FailureKind::KeyTooLong, message: error.to_string() })?;
-            match bucket.read(&key, MAX_LATEST_BYTES).await {
+            match bucket.read(&key, PROBE_BYTES).await {
                 Ok(_) => {}
+                // It is larger than that, which is fine, or no request can be made, and then neither can this one.
+                Err(s3backup_transfer::Error::BadRequest { .. }) => {
+                    bucket.head(&key).await.map_err(fatal)?;
+                }
                 // A host that may only write cannot look; whether it may write shows with the first file.
                 Err(error) if error.service().is_some_and(s3backup_transfer::ServiceError::is_denied) => {}
                 Err(error) => return Err(fatal(error)),

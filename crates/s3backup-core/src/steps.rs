@@ -197,7 +197,8 @@ fn is_private(name: &str) -> bool {
 /// A step with all that it started. Dropping it kills them.
 struct Group {
     child: Child,
-    /// Of the group's leader; none once it was waited for and its number may belong to somebody else.
+    /// The group's number, which is its leader's; none once the group was killed. It stays when the leader ended by itself:
+    /// nobody is signalled after that, because the number may then be another's.
     pid: Option<Pid>,
 }
 

@@ -171,6 +171,38 @@ async fn a_source_that_could_not_be_read_whole_is_not_called_empty() {
 }
 
 #[tokio::test]
+async fn what_lies_where_the_bucket_is_probed_does_not_matter() {
+    let bench = Bench::new().await;
+    bench.file("a", "a");
+    let key = format!("{CONTROL}latest.json");
+    let body = ByteStream::from(vec![0; 17 << 20]);
+    bench.client().put_object().bucket(BUCKET).key(key).body(body).send().await.unwrap();
+    let report = soon(bench.backup().run()).await.unwrap();
+    assert_eq!((report.outcome, report.uploaded.files), (Outcome::Success, 1));
+}
+
+#[tokio::test]
+async fn a_thread_that_hangs_does_not_hold_up_a_blocking_run() {
+    let bench = Bench::new().await;
+    bench.file("a", "a");
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let hanging = std::sync::Mutex::new(Some(released));
+    // The clock is read within the run's runtime, so this is where a thread of it can be made to hang.
+    let clock = move || {
+        if let Some(released) = hanging.lock().unwrap().take() {
+            tokio::task::spawn_blocking(move || released.recv());
+        }
+        chrono::Utc::now()
+    };
+    let backup = bench.builder().clock(std::sync::Arc::new(clock)).build().unwrap();
+    let (ended, end) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || ended.send(backup.run_blocking()));
+    let report = soon(end).await.unwrap().unwrap();
+    assert_eq!(report.outcome, Outcome::Success);
+    drop(release);
+}
+
+#[tokio::test]
 async fn wrong_settings_fail_at_once_with_their_mend() {
     let bench = Bench::new().await;
     bench.file("a", "a");
