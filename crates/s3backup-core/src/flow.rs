@@ -197,7 +197,7 @@ mod tests {
         let id = RunId::new(begun.at, 1);
         let mut record = Record::new(id.clone(), [dir.path().display().to_string()], cancel.clone());
         record.cut_segments_at(1);
-        let (events, cancel, began) = (&events, &cancel, begun);
+        let (events, cancel) = (&events, &cancel);
         let mut run = Run { record, job, events, cancel, id: id.clone(), begun, settled: None };
 
         let all_are_sent = async {
@@ -210,11 +210,11 @@ mod tests {
         let both = async { tokio::join!(run.transfer(&bucket), all_are_sent) };
         tokio::time::timeout(Duration::from_mins(1), both).await.expect("it takes for ever");
 
-        let mut report: RunReport = report::empty(job, id, report::local(job, began.at));
+        let mut report: RunReport = report::empty(job, id, report::local(job, begun.at));
         server.faults().clear();
         run.record.close_segment(events).await;
         run.record.store_segments(events, &job.shelf(&bucket)).await;
-        report::seal(&mut report, job, &run.record, began);
+        report::seal(&mut report, job, &run.record, begun);
         assert_eq!((report.found.files, report.uploaded.files), (FILES as u64, FILES as u64));
         assert_eq!(report.manifests.iter().map(|segment| segment.lines).sum::<u64>(), FILES as u64);
     }

@@ -196,7 +196,9 @@ async fn a_thread_that_hangs_does_not_hold_up_a_blocking_run() {
     };
     let backup = bench.builder().clock(std::sync::Arc::new(clock)).build().unwrap();
     let (ended, end) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || ended.send(backup.run_blocking()));
+    std::thread::spawn(move || {
+        let _ = ended.send(backup.run_blocking());
+    });
     let report = soon(end).await.unwrap().unwrap();
     assert_eq!(report.outcome, Outcome::Success);
     drop(release);
