@@ -123,7 +123,8 @@ impl Run<'_> {
             match line {
                 Planned::Upload { entry, key, .. } => {
                     let follow_symlinks = self.job.follows_symlinks(entry.source);
-                    waiting.push_back(Upload { entry, key, follow_symlinks });
+                    let file_id = self.job.naming.file_id(&entry);
+                    waiting.push_back(Upload { entry, key, file_id, follow_symlinks });
                 }
                 Planned::Skip { path, reason } => self.events.emit(Event::Skipped { path, reason }).await,
                 Planned::Fail(failure) => self.record.failure(self.events, failure).await,

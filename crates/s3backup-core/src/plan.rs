@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use chrono::DateTime;
 use chrono_tz::Tz;
 use s3backup_model::{Entry, Failure, FailureKind, Key, KeyError, Name, key};
+use s3backup_transfer::crc64nvme_base64;
 
 use crate::Error;
 
@@ -128,6 +129,16 @@ impl Naming {
             Ok(key) => Action::Upload { key, reason: Reason::Selected },
             Err(error) => fail(FailureKind::KeyTooLong, error.to_string()),
         }
+    }
+
+    /// Tells a file from all others of the job, in every run and wherever its source is mounted: the checksum of its
+    /// source's prefix and its path below the source.
+    ///
+    /// Keys alone do not: the file `b/c` of a source with prefix `a` meets the file `c` of one with prefix `a/b`.
+    pub(crate) fn file_id(&self, entry: &Entry) -> String {
+        let prefix = self.sources.get(entry.source).map_or("", String::as_str);
+        let path = entry.relative.as_os_str().as_bytes();
+        crc64nvme_base64(&[prefix.as_bytes(), b"\0", path].concat())
     }
 
     fn dated(&self, prefix: &str, mtime_ns: i64) -> String {

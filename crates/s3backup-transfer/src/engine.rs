@@ -30,6 +30,10 @@ pub struct Upload {
     pub entry: Entry,
     /// Where it goes.
     pub key: Key,
+    /// Tells this file from the others of its owner, the same in every run; ASCII. Stored with the object
+    /// (`x-amz-meta-s3backup-file`), so that two files whose keys meet never take each other's place, in one run or in
+    /// two.
+    pub file_id: String,
     /// Whether a symbolic link may be opened, because the walk was told to follow those of this source.
     pub follow_symlinks: bool,
 }
@@ -211,6 +215,7 @@ impl Engine {
                     let transfer = FileTransfer {
                         shared: Arc::clone(&self.shared),
                         key: upload.key.clone(),
+                        file_id: upload.file_id.clone(),
                         follow_symlinks: upload.follow_symlinks,
                         updates: updates.clone(),
                         cancel: cancel.clone(),
@@ -278,6 +283,7 @@ pub(crate) struct Counters {
 pub(crate) struct FileTransfer {
     pub(crate) shared: Arc<Shared>,
     pub(crate) key: Key,
+    pub(crate) file_id: String,
     follow_symlinks: bool,
     updates: mpsc::Sender<Update>,
     pub(crate) cancel: CancellationToken,
@@ -303,7 +309,7 @@ impl FileTransfer {
         self.say(Update::Done(Box::new(done))).await;
     }
 
-    /// Waits until no other file of this run is on its way to the same key; then the bucket tells that it is taken.
+    /// Waits until no other file of this run is on its way to the same key; then the object there tells whose it is.
     async fn alone_with_key(&self) -> Result<KeyGuard<'_>, Error> {
         loop {
             let freed = self.shared.key_freed.notified();

@@ -236,7 +236,7 @@ impl FileTransfer {
                 .create_multipart_upload()
                 .bucket(bucket.name())
                 .key(self.key.as_str())
-                .set_metadata(Some(metadata_of(file.stat, settings)))
+                .set_metadata(Some(metadata_of(file.stat, settings, &self.file_id)))
                 .set_storage_class(settings.storage_class.as_deref().map(StorageClass::from))
                 .set_server_side_encryption(sse)
                 .set_ssekms_key_id(kms)

@@ -17,6 +17,7 @@ use crate::{Error, ObjectSettings};
 /// Metadata names on our objects, without `x-amz-meta-`.
 const OWNER: &str = "s3backup-owner";
 const RUN: &str = "s3backup-run";
+const FILE: &str = "s3backup-file";
 
 /// How often an upload is decided anew because the object changed under it.
 pub(crate) const MAX_DECISIONS: u32 = 3;
@@ -114,7 +115,7 @@ impl FileTransfer {
             *ambiguous = attempt.ambiguous;
             async move {
                 self.note_attempt(attempt.number, payload.len());
-                let metadata = Some(metadata_of(stat, settings));
+                let metadata = Some(metadata_of(stat, settings, &self.file_id));
                 let body = payload.to_stream();
                 let (progress, kind) = (attempt.progress, self.kind());
                 bucket.put_once(&self.key, body, progress, kind, sums, settings, metadata, condition).await
@@ -151,14 +152,12 @@ impl FileTransfer {
 
     /// On what condition the object may be replaced: it must be one of this job's.
     pub(crate) fn may_replace(&self, info: &ObjectInfo) -> Result<Condition, Error> {
-        let settings = &self.shared.objects;
-        match (info.metadata.get(OWNER), info.metadata.get(RUN)) {
-            (Some(owner), Some(run)) if *owner == settings.owner && *run == settings.run => {
-                Err(self
-                    .conflict("another file of this very run has the same key (two sources share a prefix)"))
-            }
-            (Some(owner), _) if *owner == settings.owner => Ok(Condition::Replaces(info.etag.clone())),
-            (Some(owner), _) => Err(self.conflict(&format!("the job {owner} wrote it"))),
+        let owner = &self.shared.objects.owner;
+        match (info.metadata.get(OWNER), info.metadata.get(FILE)) {
+            (Some(writer), Some(file)) if writer == owner && *file != self.file_id => Err(self
+                .conflict("another file of this job has the same key (two sources or two names meet there)")),
+            (Some(writer), _) if writer == owner => Ok(Condition::Replaces(info.etag.clone())),
+            (Some(writer), _) => Err(self.conflict(&format!("the job {writer} wrote it"))),
             (None, _) => Err(self.conflict("another program wrote it")),
         }
     }
@@ -186,7 +185,11 @@ pub(crate) enum Decision {
 }
 
 /// What is stored beside the bytes of a file: its times and mode in the form that rclone uses, and who wrote it.
-pub(crate) fn metadata_of(stat: FileStat, settings: &ObjectSettings) -> HashMap<String, String> {
+pub(crate) fn metadata_of(
+    stat: FileStat,
+    settings: &ObjectSettings,
+    file_id: &str,
+) -> HashMap<String, String> {
     let mut metadata = HashMap::from([
         ("mtime".to_owned(), decimal_seconds(stat.mtime_ns)),
         ("mode".to_owned(), format!("{:o}", stat.mode)),
@@ -194,6 +197,7 @@ pub(crate) fn metadata_of(stat: FileStat, settings: &ObjectSettings) -> HashMap<
     if !settings.owner.is_empty() {
         metadata.insert(OWNER.to_owned(), settings.owner.clone());
         metadata.insert(RUN.to_owned(), settings.run.clone());
+        metadata.insert(FILE.to_owned(), file_id.to_owned());
     }
     metadata
 }

@@ -59,8 +59,7 @@ pub struct ObjectSettings {
     /// Who writes: `job/host`, ASCII. Stored with each object (`x-amz-meta-s3backup-owner`), so that a later run knows
     /// which objects it may replace. When empty nothing is stored, and no object is ever replaced.
     pub owner: String,
-    /// The run, ASCII. Stored with each object (`x-amz-meta-s3backup-run`), so that two files of one run never take each
-    /// other's place.
+    /// The run, ASCII. Stored with each object (`x-amz-meta-s3backup-run`), for people who look.
     pub run: String,
 }
 

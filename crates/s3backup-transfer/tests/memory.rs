@@ -39,6 +39,7 @@ async fn memory_is_bounded_by_the_setting_and_not_by_the_files() {
         uploads.push(s3backup_transfer::Upload {
             entry: common::entry(store.folder.path(), &format!("large-{index}")),
             key: s3backup_model::Key::new(format!("large-{index}")).unwrap(),
+            file_id: format!("large-{index}"),
             follow_symlinks: false,
         });
     }

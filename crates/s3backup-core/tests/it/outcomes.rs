@@ -293,12 +293,16 @@ async fn two_files_of_one_key_are_a_conflict_and_none_is_lost_unsaid() {
     let other = bench.dir("other");
     write(&other.join("x"), "another");
     let backup = bench.builder().source(Source::new(&other).prefix("sub")).build().unwrap();
-    let report = soon(backup.run()).await.unwrap();
-    assert_eq!((report.outcome, report.uploaded.files, report.failed_total), (Outcome::Partial, 1, 1));
-    assert_eq!(report.failed[0].kind, FailureKind::Conflict);
-    let stored = bench.get("trips/sub/x").await;
-    let lost = if stored == b"one" { other.join("x") } else { bench.data().join("sub/x") };
-    assert_eq!(report.failed[0].path, lost.display().to_string());
+    // Also in later runs, in which the object is of an earlier one and one of the two is found unchanged.
+    for run in 0..3 {
+        let report = soon(backup.run()).await.unwrap();
+        let there = report.uploaded.files + report.unchanged.files;
+        assert_eq!((report.outcome, there, report.failed_total), (Outcome::Partial, 1, 1), "run {run}");
+        assert_eq!(report.failed[0].kind, FailureKind::Conflict);
+        let stored = bench.get("trips/sub/x").await;
+        let lost = if stored == b"one" { other.join("x") } else { bench.data().join("sub/x") };
+        assert_eq!(report.failed[0].path, lost.display().to_string());
+    }
 }
 
 #[tokio::test]

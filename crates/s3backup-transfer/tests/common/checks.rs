@@ -78,6 +78,7 @@ pub(crate) async fn times_mode_and_tags_are_kept(store: &Store) {
         s3backup_transfer::Upload {
             entry: super::entry(store.folder.path(), name),
             key: Key::new(name).unwrap(),
+            file_id: name.to_owned(),
             follow_symlinks: false,
         }
     });

@@ -103,7 +103,12 @@ impl Store {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, bytes).unwrap();
-        Upload { entry: entry(self.folder.path(), name), key: Key::new(key).unwrap(), follow_symlinks: false }
+        Upload {
+            entry: entry(self.folder.path(), name),
+            key: Key::new(key).unwrap(),
+            file_id: name.to_owned(),
+            follow_symlinks: false,
+        }
     }
 
     pub(crate) fn engine(&self, settings: TransferSettings, objects: ObjectSettings) -> Engine {
