@@ -18,7 +18,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut run = backup.start();
     let cancel = run.cancel_token();
     let time_limit = tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
         cancel.cancel();
     });
 
@@ -31,7 +31,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 println!("{done:>3} of {total:>3}  {bytes:>7} bytes  {path}");
             }
             Event::Retrying { key, attempt, cause, .. } => {
-                println!("attempt {attempt} of {key} failed: {cause}")
+                println!("attempt {attempt} of {key} failed: {cause}");
             }
             Event::Failed { failure } => println!("not backed up: {}: {}", failure.path, failure.message),
             Event::Warning { message } => println!("warning: {message}"),
