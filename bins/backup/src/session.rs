@@ -2,17 +2,17 @@
 
 use chrono::Utc;
 use s3backup_config::{Loaded, Request, Settings};
-use s3backup_core::{Backup, BackupBuilder, Slack, Trigger, alert};
+use s3backup_core::{Backup, BackupBuilder, Slack, Trigger, alert, line_of};
 use s3backup_local_s3::LocalS3;
 use s3backup_logging::{Format, LoggerManager};
 
 use crate::cli::Common;
 use crate::console::Progress;
-use crate::exit::{Stop, chain};
+use crate::exit::Stop;
 
 /// Reads and checks the configuration.
 pub(crate) fn load(common: &Common) -> Result<Loaded, Stop> {
-    s3backup_config::load(&request(common)).map_err(|error| Stop::usage(chain(&error)))
+    s3backup_config::load(&request(common)).map_err(|error| Stop::usage(line_of(&error)))
 }
 
 /// What the configuration is asked for.
@@ -43,7 +43,7 @@ pub(crate) fn start_log(settings: &Settings, common: &Common, progress: &Progres
     }
     let manager = builder.build();
     if let Err(error) = manager.capture_dependencies() {
-        manager.warning(format!("warnings of libraries are not logged: {}", chain(&error)));
+        manager.warning(format!("warnings of libraries are not logged: {}", line_of(&error)));
     }
     manager
 }
@@ -53,7 +53,7 @@ pub(crate) async fn start_embedded(settings: &mut Settings) -> Result<Option<Loc
     let Some(dir) = &settings.embedded_dir else { return Ok(None) };
     let server = LocalS3::builder().dir(dir).bucket(&settings.destination.bucket).start().await;
     let server =
-        server.map_err(|error| Stop::failed(format!("the embedded S3 server: {}", chain(&error))))?;
+        server.map_err(|error| Stop::failed(format!("the embedded S3 server: {}", line_of(&error))))?;
     let destination = settings.destination.clone();
     settings.destination = destination
         .endpoint(server.endpoint())
@@ -111,6 +111,6 @@ pub(crate) async fn alert_failed_start(common: &Common, stop: &Stop) {
         Err(error) => Err(error),
     };
     if let Err(error) = sent {
-        crate::console::say_error(&format!("Slack was not told: {}", chain(&error)));
+        crate::console::say_error(&format!("Slack was not told: {}", line_of(&error)));
     }
 }

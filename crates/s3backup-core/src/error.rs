@@ -44,8 +44,8 @@ impl Error {
     }
 }
 
-/// An error and its causes in one line.
-pub(crate) fn line_of(error: &dyn std::error::Error) -> String {
+/// An error and its causes in one line, each behind a colon: what a person is shown.
+pub fn line_of(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -96,7 +96,7 @@ mod steps;
 pub mod alert;
 
 pub use backup::{Backup, BackupBuilder, Clock, Run};
-pub use error::Error;
+pub use error::{Error, line_of};
 pub use options::{Destination, OnFailure, Select, Source, Step};
 pub use plan::{Action, Reason};
 pub use planning::{Plan, PlanBatch, Planned};

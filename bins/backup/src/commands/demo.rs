@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use s3backup_core::options::{SlackOptions, SlackWay};
 use s3backup_core::{
-    Backup, Bucket, ConnectOptions, Destination, Error, Event, Key, Outcome, RunReport, Source,
+    Backup, Bucket, ConnectOptions, Destination, Error, Event, Key, Outcome, RunReport, Source, line_of,
 };
 use s3backup_fleet_data::FleetData;
 use s3backup_local_s3::{Fault, FaultKind, LocalS3, Operation};
@@ -17,7 +17,7 @@ use s3backup_logging::LoggerManager;
 use crate::cli::{self, Common};
 use crate::commands::generate_data::{describe, yesterday};
 use crate::console::{self, Progress};
-use crate::exit::{Exit, Stop, chain};
+use crate::exit::{Exit, Stop};
 use crate::human;
 
 mod webhook;
@@ -280,7 +280,7 @@ fn say_report(report: &RunReport) -> Result<(), Stop> {
 }
 
 fn failed(what: &str, error: &dyn std::error::Error) -> Stop {
-    Stop::failed(format!("{what}: {}", chain(error)))
+    Stop::failed(format!("{what}: {}", line_of(error)))
 }
 
 async fn fetch(bucket: &Bucket, key: &str, to: &Path) -> Result<(), Stop> {

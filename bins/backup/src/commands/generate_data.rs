@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use chrono::{Days, NaiveDate, Utc};
 use chrono_tz::Asia::Seoul;
+use s3backup_core::line_of;
 use s3backup_fleet_data::{FleetData, Truth};
 
 use crate::cli::{Common, GenerateData};
-use crate::exit::{Exit, Stop, chain};
+use crate::exit::{Exit, Stop};
 use crate::{console, human};
 
 /// Progress is told after this long, and as often.
@@ -36,12 +37,12 @@ pub(crate) fn run(common: &Common, arguments: &GenerateData) -> Result<Exit, Sto
     });
     let truth = truth.map_err(|error| match error {
         s3backup_fleet_data::Error::InvalidOption { .. } | s3backup_fleet_data::Error::NoSuchDay { .. } => {
-            Stop::usage(chain(&error))
+            Stop::usage(line_of(&error))
         }
         s3backup_fleet_data::Error::NotEmpty { .. } => {
-            Stop::usage(format!("{}; --force replaces", chain(&error)))
+            Stop::usage(format!("{}; --force replaces", line_of(&error)))
         }
-        _ => Stop::failed(chain(&error)),
+        _ => Stop::failed(line_of(&error)),
     })?;
     let text = if common.json {
         serde_json::to_string(&truth).map_err(|error| Stop::failed(error.to_string()))?

@@ -2,12 +2,12 @@
 
 use std::io;
 
-use s3backup_core::{Planned, Tally, key};
-use serde_json::{Value, json};
+use s3backup_core::{Planned, Tally, key, line_of};
+use serde_json::json;
 
 use crate::cli::Common;
 use crate::console::{self, Progress};
-use crate::exit::{Exit, Stop, chain};
+use crate::exit::{Exit, Stop};
 use crate::{human, session};
 
 /// Counts of a plan.
@@ -91,7 +91,7 @@ async fn walk(common: &Common, mut show: impl FnMut(&Planned) -> io::Result<()>)
         .console(Progress::new(true).log_console())
         .build();
     let backup = session::builder(&settings, s3backup_core::Trigger::Manual).logger(log.logger()).build();
-    let backup = backup.map_err(|error| Stop::usage(chain(&error)))?;
+    let backup = backup.map_err(|error| Stop::usage(line_of(&error)))?;
     let mut plan = backup.plan();
     let mut counts = Counts::default();
     while let Some(batch) = plan.next().await {
@@ -113,32 +113,28 @@ fn printing(error: io::Error) -> Stop {
 
 fn render(line: &Planned, as_json: bool) -> String {
     match (line, as_json) {
-        (Planned::Upload { entry, key, reason }, true) => line_of(&json!({
+        (Planned::Upload { entry, key, reason }, true) => json!({
             "action": "upload", "path": path_of(entry), "key": key, "bytes": entry.stat.size, "reason": reason.as_str(),
-        })),
+        }).to_string(),
         (Planned::Upload { entry, key, .. }, false) => {
             format!("upload  {} -> {key} ({})", path_of(entry), human::size(entry.stat.size))
         }
         (Planned::Skip { path, reason }, true) => {
-            line_of(&json!({ "action": "skip", "path": path, "reason": reason.as_str() }))
+            json!({ "action": "skip", "path": path, "reason": reason.as_str() }).to_string()
         }
         (Planned::Skip { path, reason }, false) => format!("skip    {path} ({})", reason.as_str()),
-        (Planned::Fail(failure), true) => line_of(&json!({
+        (Planned::Fail(failure), true) => json!({
             "action": "fail", "path": failure.path, "kind": failure.kind, "message": failure.message,
-        })),
+        }).to_string(),
         (Planned::Fail(failure), false) => {
             format!("FAIL    {} [{}] {}", failure.path, failure.kind.as_str(), failure.message)
         }
         (Planned::MissingSource { message, .. }, true) => {
-            line_of(&json!({ "action": "missing_source", "message": message }))
+            json!({ "action": "missing_source", "message": message }).to_string()
         }
         (Planned::MissingSource { message, .. }, false) => format!("FAIL    {message}"),
         _ => String::new(),
     }
-}
-
-fn line_of(value: &Value) -> String {
-    value.to_string()
 }
 
 /// The path escaped as keys are: one line whatever is in it.

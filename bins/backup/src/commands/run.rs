@@ -3,13 +3,13 @@
 use std::io::IsTerminal;
 
 use s3backup_config::{Loaded, Settings};
-use s3backup_core::{Error, Event, FailureKind, Outcome, Run, RunReport};
+use s3backup_core::{Error, Event, FailureKind, Outcome, Run, RunReport, line_of};
 use s3backup_logging::LoggerManager;
 use serde_json::json;
 
 use crate::cli::{self, Common};
 use crate::console::{self, Progress};
-use crate::exit::{Exit, Stop, chain};
+use crate::exit::{Exit, Stop};
 use crate::signals::Interrupts;
 use crate::{human, session};
 
@@ -82,7 +82,7 @@ async fn run_logged(
     if let Some(path) = log.info_log_path() {
         builder = builder.log_location(path.display().to_string());
     }
-    let backup = builder.build().map_err(|error| Stop::usage(chain(&error)))?;
+    let backup = builder.build().map_err(|error| Stop::usage(line_of(&error)))?;
     let report = watch(backup.start(), progress, interrupts).await;
     if let Some(server) = server {
         server.shutdown().await;
@@ -109,7 +109,7 @@ async fn watch(mut run: Run, progress: &Progress, interrupts: &Interrupts) -> Re
     match run.finish().await {
         Ok(report) => Ok(report),
         Err(Error::Failed(report)) => Ok(*report),
-        Err(error) => Err(Stop::failed(chain(&error))),
+        Err(error) => Err(Stop::failed(line_of(&error))),
     }
 }
 
