@@ -288,6 +288,7 @@ impl Record {
             etag: stored.etag,
             version_id: stored.version_id,
             encoding: "none".to_owned(),
+            run: None,
         };
         if let Err(error) = self.push(&line) {
             self.manifest_broke(events, &error).await;

@@ -1,5 +1,7 @@
 //! What discovery found.
 
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,4 +41,35 @@ pub struct FileStat {
     pub inode: u64,
     /// Device that the inode lives on.
     pub device: u64,
+}
+
+impl From<&Metadata> for FileStat {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            size: metadata.size(),
+            mtime_ns: unix_ns(metadata.mtime(), metadata.mtime_nsec()),
+            ctime_ns: unix_ns(metadata.ctime(), metadata.ctime_nsec()),
+            mode: metadata.mode(),
+            inode: metadata.ino(),
+            device: metadata.dev(),
+        }
+    }
+}
+
+/// Nanoseconds since the Unix epoch of a time as file systems give it. Saturates outside of the years 1677 to 2262, which
+/// some file systems can store.
+pub fn unix_ns(seconds: i64, nanoseconds: i64) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_do_not_fit_saturate() {
+        assert_eq!(unix_ns(-1, 999_999_999), -1);
+        assert_eq!(unix_ns(i64::MAX, 0), i64::MAX);
+        assert_eq!(unix_ns(i64::MIN, 0), i64::MIN);
+    }
 }

@@ -11,15 +11,17 @@ mod entry;
 mod event;
 mod id;
 pub mod key;
+mod latest;
 pub mod manifest;
 mod report;
 
 pub use alert::{Alert, AlertKind};
-pub use entry::{Entry, FileStat};
+pub use entry::{Entry, FileStat, unix_ns};
 pub use event::{Event, StepStream};
 pub use id::{InvalidName, Name, RunId};
 pub use key::{Key, KeyError};
+pub use latest::{CatalogRef, Latest, RunState, RunSummary, ScheduleRef, Verified};
 pub use report::{
-    DueRef, Failure, FailureKind, Fatal, ManifestRef, Outcome, RunReport, SkipReason, Skipped,
+    DueRef, DueState, Failure, FailureKind, Fatal, ManifestRef, Outcome, RunReport, SkipReason, Skipped,
     SkippedByReason, SourceReport, StepReport, StepState, Tally, Trigger, Uploaded,
 };

@@ -3,10 +3,14 @@
 //! A manifest is a series of segments `manifests/<run-id>/<n>.jsonl.zst`, counted from 0. The first line of each is
 //! a [`Header`]; every other is a [`Line`]. A reader that finds a `min_reader` above [`SCHEMA`] must stop and ask for
 //! a newer version; it ignores fields that it does not know.
+//!
+//! A snapshot is the whole state after a run: `snapshots/<run-id>/<n>.jsonl.zst`, segments of the same form whose lines are
+//! all [`Op::Put`] or [`Op::RemovedByPrune`] and sorted by key, and [`SnapshotIndex`] in `snapshots/<run-id>/index.json`, which is written
+//! last: a snapshot without it is not there.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Key, RunId};
+use crate::{Key, ManifestRef, RunId, Tally};
 
 /// Version of the format that this code writes and the newest that it reads.
 pub const SCHEMA: u32 = 1;
@@ -56,6 +60,10 @@ pub struct Line {
     pub version_id: Option<String>,
     /// How the object's bytes are made from the file's: `none`.
     pub encoding: String,
+    /// The run that put the object, where it is not the header's: in snapshots, and for what an earlier run had put before
+    /// it was killed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
 }
 
 /// What a manifest line says was done.
@@ -69,8 +77,36 @@ pub enum Op {
     Meta,
     /// The file is gone from the source; the object stays.
     Gone,
-    /// The object was removed by prune.
+    /// The file was removed from the source by prune, once it was proved to be in the bucket. The object stays, and so does
+    /// the file's place in the state: it is neither deleted nor missing.
     RemovedByPrune,
+}
+
+/// The segments of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotIndex {
+    /// Version that wrote it.
+    pub schema: u32,
+    /// Oldest version that can read it.
+    pub min_reader: u32,
+    /// The run after which the state was like this.
+    pub run_id: RunId,
+    /// Files in the state.
+    pub total: Tally,
+    /// The segments, in the order of their keys.
+    pub segments: Vec<SnapshotSegment>,
+}
+
+/// One segment of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotSegment {
+    /// Its key, lines and checksum.
+    #[serde(flatten)]
+    pub segment: ManifestRef,
+    /// The first key that it has.
+    pub first_key: Key,
+    /// The last key that it has.
+    pub last_key: Key,
 }
 
 /// A checksum as the server holds it.

@@ -142,8 +142,34 @@ impl Trigger {
 pub struct DueRef {
     /// The due time.
     pub at: DateTime<FixedOffset>,
-    /// `met`, `caught_up`, `missed` or `partial`.
-    pub state: String,
+    /// What became of it so far.
+    pub state: DueState,
+}
+
+/// What became of a due time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DueState {
+    /// The first successful run that started at or after it started before the next one.
+    Met,
+    /// It was missed, and a later run made up for it.
+    CaughtUp,
+    /// No run has made up for it.
+    Missed,
+    /// The run that stands for it ended `partial`, and none has done better since.
+    Partial,
+}
+
+impl DueState {
+    /// The word that reports and the catalog use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Met => "met",
+            Self::CaughtUp => "caught_up",
+            Self::Missed => "missed",
+            Self::Partial => "partial",
+        }
+    }
 }
 
 /// What became of a step.
@@ -371,6 +397,14 @@ pub enum FailureKind {
     Bucket,
     /// The manifest or the report could not be stored in the bucket.
     Record,
+    /// So many known files changed at once that none of them was overwritten.
+    Guard,
+    /// The catalog on disk cannot be used, or belongs to another machine.
+    Catalog,
+    /// The object, or the version of it that was asked for, is no longer in the bucket.
+    VersionGone,
+    /// The object is archived and must be thawed before it can be read.
+    NeedsThaw,
     /// A kind that this version does not know.
     #[serde(other)]
     Other,
@@ -397,6 +431,10 @@ impl FailureKind {
             Self::Credentials => "credentials",
             Self::Bucket => "bucket",
             Self::Record => "record",
+            Self::Guard => "guard",
+            Self::Catalog => "catalog",
+            Self::VersionGone => "version_gone",
+            Self::NeedsThaw => "needs_thaw",
             Self::Other => "other",
         }
     }

@@ -66,7 +66,7 @@ pub(crate) fn open(path: &Path, follow_symlinks: bool) -> Result<OpenFile, Error
         std::thread::sleep(CLOCK_TICK);
         metadata = file.metadata().map_err(|cause| of_io("read", path, cause))?;
     }
-    Ok(OpenFile { file: Arc::new(file), path: Arc::new(path.to_owned()), stat: stat_of(&metadata) })
+    Ok(OpenFile { file: Arc::new(file), path: Arc::new(path.to_owned()), stat: FileStat::from(&metadata) })
 }
 
 /// Whether the file changed so lately that another change could get the same time.
@@ -167,7 +167,7 @@ impl OpenFile {
     /// Whether the open file is as it was when it was opened.
     pub(crate) fn is_unchanged(&self) -> Result<bool, Error> {
         let metadata = self.file.metadata().map_err(|cause| of_io("read", &self.path, cause))?;
-        Ok(stat_of(&metadata) == self.stat)
+        Ok(FileStat::from(&metadata) == self.stat)
     }
 
     fn read_at(&self, offset: u64, len: u64) -> Result<Option<Bytes>, Error> {
@@ -179,19 +179,6 @@ impl OpenFile {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
             Err(error) => Err(of_io("read", &self.path, error)),
         }
-    }
-}
-
-/// The parts of a file's metadata that tell whether it changed.
-pub(crate) fn stat_of(metadata: &Metadata) -> FileStat {
-    let nanos = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
-    FileStat {
-        size: metadata.size(),
-        mtime_ns: nanos(metadata.mtime(), metadata.mtime_nsec()),
-        ctime_ns: nanos(metadata.ctime(), metadata.ctime_nsec()),
-        mode: metadata.mode(),
-        inode: metadata.ino(),
-        device: metadata.dev(),
     }
 }
 

@@ -58,6 +58,7 @@ fn a_manifest_of_format_1_is_read() {
         etag: "99914b932bd37a50b983c5e7c90ae93b".to_owned(),
         version_id: None,
         encoding: "none".to_owned(),
+        run: None,
     };
     assert_eq!(line, expected);
     assert!(lines[0].key.as_str().ends_with("odd%FF name") && lines[2].size == 0, "{lines:?}");
