@@ -12,7 +12,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::bucket::{Attempt, Gate, ObjectInfo, found};
+use crate::bucket::{Attempt, Gate, found};
+use crate::object::ObjectInfo;
 use crate::read::{self, MAX_READS, Read};
 use crate::{Bucket, ChecksumKind, Error, MAX_OBJECT_BYTES, ObjectSettings, TransferSettings, part_size_for};
 

@@ -11,9 +11,11 @@ use futures::{StreamExt, TryStreamExt, stream};
 use s3backup_model::FailureKind;
 
 use crate::body::{Payload, STREAM_BYTES, Watch};
-use crate::bucket::{Condition, ObjectInfo, sse_headers, tagging, unquoted, version};
 use crate::checksum::{Proof, Sums, Whole, combine};
+use crate::control::Condition;
 use crate::engine::{FileTransfer, Stored, Update, on_blocking_thread};
+use crate::headers::{sse_headers, tagging, unquoted, version};
+use crate::object::ObjectInfo;
 use crate::put::{Decision, MAX_DECISIONS, metadata_of};
 use crate::read::{OpenFile, Read};
 use crate::{ChecksumKind, Error, ServiceError};

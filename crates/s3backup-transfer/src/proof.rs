@@ -2,9 +2,9 @@
 
 use s3backup_model::FileStat;
 
-use crate::bucket::ObjectInfo;
 use crate::checksum::{Proof, Whole, encode_crc64};
 use crate::engine::{FileTransfer, Stored};
+use crate::object::ObjectInfo;
 use crate::{ChecksumKind, Error, ServiceError};
 
 impl FileTransfer {

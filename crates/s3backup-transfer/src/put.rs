@@ -8,9 +8,10 @@ use bytes::Bytes;
 use s3backup_model::FileStat;
 
 use crate::body::Payload;
-use crate::bucket::{Condition, ObjectInfo};
 use crate::checksum::{Sums, Whole};
+use crate::control::Condition;
 use crate::engine::{FileTransfer, Stored};
+use crate::object::ObjectInfo;
 use crate::read::Read;
 use crate::{Error, ObjectSettings};
 

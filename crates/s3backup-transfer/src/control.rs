@@ -1,0 +1,207 @@
+//! Control data: small objects that are read and written whole, and what the bucket is set to.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{BucketVersioningStatus, StorageClass};
+use bytes::{Bytes, BytesMut};
+use s3backup_model::Key;
+
+use crate::body::{Progress, Watch};
+use crate::bucket::{Gate, found};
+use crate::checksum::Sums;
+use crate::error::cause_of;
+use crate::headers::{sse_headers, tagging, unquoted, version};
+use crate::object::ObjectInfo;
+use crate::{Bucket, ChecksumKind, Error, ObjectSettings, Sse};
+
+/// Whether the bucket keeps what is overwritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Versioning {
+    /// Overwritten objects are kept.
+    Enabled,
+    /// Overwritten objects are lost.
+    Off,
+    /// The server does not say, or these credentials may not ask.
+    Unknown,
+}
+
+/// On what condition an object is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// None.
+    Always,
+    /// There must be none of this key.
+    New,
+    /// The object must still have this ETag.
+    Replaces(String),
+}
+
+impl Condition {
+    pub(crate) fn if_none_match(&self) -> Option<String> {
+        (*self == Self::New).then(|| "*".to_owned())
+    }
+
+    pub(crate) fn if_match(&self) -> Option<String> {
+        if let Self::Replaces(etag) = self { Some(format!("\"{etag}\"")) } else { None }
+    }
+}
+
+impl Bucket {
+    /// Reads a small object whole; `None` when there is none.
+    ///
+    /// # Errors
+    /// An object of more than `limit` bytes is [`Error::BadRequest`]: it is not what the caller takes it for.
+    pub async fn read(&self, key: &Key, limit: u64) -> Result<Option<Bytes>, Error> {
+        let result = self
+            .repeat(
+                Gate::default(),
+                "GetObject",
+                key,
+                Duration::ZERO,
+                |_, _, _| {},
+                |attempt| async move {
+                    let reply = self.get_once(key).await?;
+                    let size =
+                        reply.content_length().and_then(|len| u64::try_from(len).ok()).unwrap_or_default();
+                    if size > limit {
+                        let cause = format!("it has {size} bytes where at most {limit} were expected");
+                        return Err(Error::BadRequest {
+                            operation: "GetObject",
+                            target: self.target(key),
+                            cause,
+                        });
+                    }
+                    let mut body = reply.body;
+                    let mut bytes = BytesMut::new();
+                    while let Some(piece) = body.next().await {
+                        bytes.extend_from_slice(
+                            &piece.map_err(|error| self.lost("GetObject", key, cause_of(&error)))?,
+                        );
+                        attempt.progress.note(0);
+                    }
+                    Ok(bytes.freeze())
+                },
+            )
+            .await;
+        found(result)
+    }
+
+    async fn get_once(&self, key: &Key) -> Result<GetObjectOutput, Error> {
+        self.get_from(key, 0, None).await
+    }
+
+    /// What comes behind the first `at` bytes, if the object still has this ETag.
+    pub(crate) async fn get_from(
+        &self,
+        key: &Key,
+        at: u64,
+        etag: Option<String>,
+    ) -> Result<GetObjectOutput, Error> {
+        let request = self.client.get_object().bucket(&*self.name).key(key.as_str()).set_if_match(etag);
+        let request = if at > 0 { request.range(format!("bytes={at}-")) } else { request };
+        request.send().await.map_err(|error| self.error("GetObject", key, error))
+    }
+
+    /// Writes a small object of control data in storage class STANDARD, whatever had the key before.
+    ///
+    /// The checksum of the reply is compared where the server shows one.
+    pub async fn write(
+        &self,
+        key: &Key,
+        bytes: Bytes,
+        kind: ChecksumKind,
+        sse: Option<&Sse>,
+    ) -> Result<ObjectInfo, Error> {
+        let sums = Sums::of(kind, &bytes);
+        let settings = ObjectSettings { sse: sse.cloned(), ..ObjectSettings::default() };
+        let info = self
+            .repeat(
+                Gate::default(),
+                "PutObject",
+                key,
+                Duration::ZERO,
+                |_, _, _| {},
+                |attempt| {
+                    self.put_once(
+                        key,
+                        ByteStream::from(bytes.clone()),
+                        attempt.progress,
+                        kind,
+                        &sums,
+                        &settings,
+                        None,
+                        &Condition::Always,
+                    )
+                },
+            )
+            .await?;
+        let sent = sums.sent_base64();
+        match info.checksum(kind) {
+            Some(stored) if stored != sent => {
+                Err(Error::Mismatch { key: key.clone(), sent, stored: stored.to_owned() })
+            }
+            _ => Ok(info),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request")]
+    pub(crate) async fn put_once(
+        &self,
+        key: &Key,
+        body: ByteStream,
+        progress: Progress,
+        kind: ChecksumKind,
+        sums: &Sums,
+        settings: &ObjectSettings,
+        metadata: Option<HashMap<String, String>>,
+        condition: &Condition,
+    ) -> Result<ObjectInfo, Error> {
+        let sum = sums.sent_base64();
+        let (sse, kms) = sse_headers(settings.sse.as_ref());
+        let mut request = self
+            .client
+            .put_object()
+            .bucket(&*self.name)
+            .key(key.as_str())
+            .body(body)
+            .content_length(i64::try_from(sums.len).unwrap_or(i64::MAX))
+            .set_metadata(metadata)
+            .set_storage_class(settings.storage_class.as_deref().map(StorageClass::from))
+            .set_server_side_encryption(sse)
+            .set_ssekms_key_id(kms)
+            .set_tagging(tagging(settings))
+            .set_if_none_match(condition.if_none_match())
+            .set_if_match(condition.if_match());
+        request = match kind {
+            ChecksumKind::Crc64Nvme => request.checksum_crc64_nvme(sum),
+            ChecksumKind::Crc32c => request.checksum_crc32_c(sum),
+            ChecksumKind::Sha256 => request.checksum_sha256(sum),
+            ChecksumKind::None => request.content_md5(sum),
+        };
+        let reply = request.customize().interceptor(Watch(progress)).send().await;
+        let reply = reply.map_err(|error| self.error("PutObject", key, error))?;
+        Ok(ObjectInfo {
+            size: sums.len,
+            etag: unquoted(reply.e_tag()),
+            version_id: version(reply.version_id()),
+            crc64nvme: reply.checksum_crc64_nvme().map(ToOwned::to_owned),
+            crc32c: reply.checksum_crc32_c().map(ToOwned::to_owned),
+            sha256: reply.checksum_sha256().map(ToOwned::to_owned),
+            metadata: HashMap::new(),
+        })
+    }
+
+    /// Whether the bucket keeps what is overwritten. Asks once and repeats nothing: the answer is only good for a
+    /// warning.
+    pub async fn versioning(&self) -> Versioning {
+        let request = self.client.get_bucket_versioning().bucket(&*self.name).send();
+        match tokio::time::timeout(self.idle_limit(), request).await {
+            Ok(Ok(reply)) if reply.status() == Some(&BucketVersioningStatus::Enabled) => Versioning::Enabled,
+            Ok(Ok(_)) => Versioning::Off,
+            _ => Versioning::Unknown,
+        }
+    }
+}
