@@ -30,16 +30,16 @@ pub enum Versioning {
 
 /// On what condition an object is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Condition {
+pub enum WriteCondition {
     /// None.
     Always,
     /// There must be none of this key.
     New,
-    /// The object must still have this ETag.
+    /// The object must still have this ETag, given without quotes.
     Replaces(String),
 }
 
-impl Condition {
+impl WriteCondition {
     pub(crate) fn if_none_match(&self) -> Option<String> {
         (*self == Self::New).then(|| "*".to_owned())
     }
@@ -133,7 +133,7 @@ impl Bucket {
                         &sums,
                         &settings,
                         None,
-                        &Condition::Always,
+                        &WriteCondition::Always,
                     )
                 },
             )
@@ -157,7 +157,7 @@ impl Bucket {
         sums: &Sums,
         settings: &ObjectSettings,
         metadata: Option<HashMap<String, String>>,
-        condition: &Condition,
+        condition: &WriteCondition,
     ) -> Result<ObjectInfo, Error> {
         let sum = sums.sent_base64();
         let (sse, kms) = sse_headers(settings.sse.as_ref());

@@ -406,7 +406,8 @@ impl Error {
         self.service().is_some_and(ServiceError::is_not_found)
     }
 
-    pub(crate) fn is_precondition(&self) -> bool {
+    /// Whether a condition of the request did not hold: somebody else wrote to the key.
+    pub fn is_precondition(&self) -> bool {
         self.service().is_some_and(ServiceError::is_precondition)
     }
 

@@ -44,7 +44,7 @@ pub use aws_sdk_s3;
 pub use bucket::Bucket;
 pub use checksum::{ChecksumKind, crc64nvme_base64};
 pub use connect::{ConnectOptions, StaticCredentials};
-pub use control::Versioning;
+pub use control::{Versioning, WriteCondition};
 pub use download::Downloaded;
 pub use engine::{Done, Engine, Stored, Update, Upload};
 pub use error::{Error, ServiceError};

@@ -12,7 +12,7 @@ use s3backup_model::FailureKind;
 
 use crate::body::{Payload, STREAM_BYTES, Watch};
 use crate::checksum::{Proof, Sums, Whole, combine};
-use crate::control::Condition;
+use crate::control::WriteCondition;
 use crate::engine::{FileTransfer, Stored, Update, on_blocking_thread};
 use crate::headers::{sse_headers, tagging, unquoted, version};
 use crate::object::ObjectInfo;
@@ -61,7 +61,7 @@ impl FileTransfer {
 
     /// Looks whether the bucket has the file, before gigabytes are sent for nothing.
     async fn before_sending(&self, file: &OpenFile, part_size: u64) -> Result<Read<Before>, Error> {
-        let fresh = || if self.is_conditional() { Condition::New } else { Condition::Always };
+        let fresh = || if self.is_conditional() { WriteCondition::New } else { WriteCondition::Always };
         let info = match self.head().await {
             Ok(Some(info)) => info,
             Ok(None) => return Ok(Read::Steady(Before::Put(fresh()))),
@@ -85,7 +85,9 @@ impl FileTransfer {
             }
         }
         Ok(match self.may_replace(&info)? {
-            Condition::Replaces(_) if !self.is_conditional() => Read::Steady(Before::Put(Condition::Always)),
+            WriteCondition::Replaces(_) if !self.is_conditional() => {
+                Read::Steady(Before::Put(WriteCondition::Always))
+            }
             condition => Read::Steady(Before::Put(condition)),
         })
     }
@@ -95,7 +97,7 @@ impl FileTransfer {
         file: &OpenFile,
         part_size: u64,
         upload_id: &str,
-        condition: Condition,
+        condition: WriteCondition,
     ) -> Result<Read<Stored>, Error> {
         let settings = &self.shared.settings;
         let parts_in_memory = usize::try_from(settings.memory_bytes / part_size).unwrap_or(usize::MAX).max(1);
@@ -261,7 +263,7 @@ impl FileTransfer {
         file: &OpenFile,
         upload_id: &str,
         mut parts: Vec<SentPart>,
-        mut condition: Condition,
+        mut condition: WriteCondition,
     ) -> Result<Stored, Error> {
         parts.sort_by_key(|part| part.number);
         let completed: Vec<CompletedPart> = parts.iter().map(|part| self.completed_part(part)).collect();
@@ -282,13 +284,14 @@ impl FileTransfer {
                 }
                 Err(error) => error,
             };
-            if condition != Condition::Always && error.service().is_some_and(ServiceError::is_not_implemented)
+            if condition != WriteCondition::Always
+                && error.service().is_some_and(ServiceError::is_not_implemented)
             {
                 if let Decision::Have { info, sent } = self.look(&whole).await? {
                     return self.proved(file.stat, &whole, info, sent).await;
                 }
                 was_refused = true;
-                condition = Condition::Always;
+                condition = WriteCondition::Always;
                 continue;
             }
             // S3 answers 404, not 412, when what was to be replaced is gone; the upload is still there then.
@@ -321,7 +324,7 @@ impl FileTransfer {
         upload_id: &str,
         parts: &[CompletedPart],
         whole: &Whole,
-        condition: &Condition,
+        condition: &WriteCondition,
         ambiguous: &mut bool,
     ) -> Result<ObjectInfo, Error> {
         let bucket = &self.shared.bucket;
@@ -436,7 +439,7 @@ enum Before {
     /// The bucket has these bytes.
     Have(ObjectInfo, Whole),
     /// Write on this condition.
-    Put(Condition),
+    Put(WriteCondition),
 }
 
 enum PartError {

@@ -9,7 +9,7 @@ use s3backup_model::FileStat;
 
 use crate::body::Payload;
 use crate::checksum::{Sums, Whole};
-use crate::control::Condition;
+use crate::control::WriteCondition;
 use crate::engine::{FileTransfer, Stored};
 use crate::object::ObjectInfo;
 use crate::read::Read;
@@ -64,10 +64,10 @@ impl FileTransfer {
     /// Puts one object, deciding by what is there whether to create, to replace, or to leave it.
     async fn put(&self, payload: Payload, sums: &Sums, stat: FileStat) -> Result<Stored, Error> {
         let whole = Whole::single(sums);
-        let mut condition = if self.is_conditional() { Condition::New } else { Condition::Always };
+        let mut condition = if self.is_conditional() { WriteCondition::New } else { WriteCondition::Always };
         let mut was_refused = false;
         for _ in 0..MAX_DECISIONS {
-            if condition == Condition::Always
+            if condition == WriteCondition::Always
                 && let Decision::Have { info, sent } = self.look(&whole).await?
             {
                 return self.proved(stat, &whole, info, sent).await;
@@ -83,12 +83,12 @@ impl FileTransfer {
                 }
                 Err(error) => error,
             };
-            if condition != Condition::Always
+            if condition != WriteCondition::Always
                 && error.service().is_some_and(crate::ServiceError::is_not_implemented)
             {
                 // It may be another header that the server does not know: the same without a condition will show.
                 was_refused = true;
-                condition = Condition::Always;
+                condition = WriteCondition::Always;
             } else if error.is_precondition() || (condition.if_match().is_some() && error.is_not_found()) {
                 // S3 answers 404, not 412, when what was to be replaced is gone.
                 match self.decide(&whole, ambiguous).await? {
@@ -107,7 +107,7 @@ impl FileTransfer {
         payload: &Payload,
         sums: &Sums,
         stat: FileStat,
-        condition: &Condition,
+        condition: &WriteCondition,
         ambiguous: &mut bool,
     ) -> Result<ObjectInfo, Error> {
         let bucket = &self.shared.bucket;
@@ -131,7 +131,7 @@ impl FileTransfer {
     /// bytes is our own.
     pub(crate) async fn decide(&self, whole: &Whole, ambiguous: bool) -> Result<Decision, Error> {
         let Some(info) = self.head().await? else {
-            return Ok(Decision::Put(Condition::New));
+            return Ok(Decision::Put(WriteCondition::New));
         };
         if info.proof_of(whole, self.kind()).is_some() {
             return Ok(Decision::Have { info, sent: ambiguous });
@@ -145,19 +145,19 @@ impl FileTransfer {
         match self.decide(whole, false).await {
             // A host that may only write cannot look.
             Err(error) if error.service().is_some_and(crate::ServiceError::is_denied) => {
-                Ok(Decision::Put(Condition::Always))
+                Ok(Decision::Put(WriteCondition::Always))
             }
             decided => decided,
         }
     }
 
     /// On what condition the object may be replaced: it must be one of this job's.
-    pub(crate) fn may_replace(&self, info: &ObjectInfo) -> Result<Condition, Error> {
+    pub(crate) fn may_replace(&self, info: &ObjectInfo) -> Result<WriteCondition, Error> {
         let owner = &self.shared.objects.owner;
         match (info.metadata.get(OWNER), info.metadata.get(FILE)) {
             (Some(writer), Some(file)) if writer == owner && *file != self.file_id => Err(self
                 .conflict("another file of this job has the same key (two sources or two names meet there)")),
-            (Some(writer), _) if writer == owner => Ok(Condition::Replaces(info.etag.clone())),
+            (Some(writer), _) if writer == owner => Ok(WriteCondition::Replaces(info.etag.clone())),
             (Some(writer), _) => Err(self.conflict(&format!("the job {writer} wrote it"))),
             (None, _) => Err(self.conflict("another program wrote it")),
         }
@@ -182,7 +182,7 @@ pub(crate) enum Decision {
         sent: bool,
     },
     /// Write on this condition.
-    Put(Condition),
+    Put(WriteCondition),
 }
 
 /// What is stored beside the bytes of a file: its times and mode in the form that rclone uses, and who wrote it.
