@@ -1,0 +1,78 @@
+//! One process at a time works on a job.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use chrono::{SecondsFormat, Utc};
+
+use crate::catalog::make_private_dir;
+use crate::error::Error;
+
+/// The most that is read of another process's note.
+const MAX_NOTE_BYTES: u64 = 1024;
+
+/// The right to work on a job, until it is dropped or the process ends, however that ends.
+///
+/// The kernel holds the lock (`flock`), not the file: `lock` stays where it is, and what it says of an earlier holder
+/// means nothing. A child process does not inherit the lock beyond its `exec`.
+#[derive(Debug)]
+pub struct JobLock {
+    file: File,
+}
+
+impl JobLock {
+    /// Takes the lock of the job whose directory is `dir`, which is made (mode 0700) if it is not there. Does not wait.
+    ///
+    /// `holder` says for a person what this process is, such as `backup run`.
+    ///
+    /// Errors with [`Error::Locked`] when another process has it, and says which, as far as its note tells.
+    pub fn acquire(dir: &Path, holder: &str) -> Result<Self, Error> {
+        make_private_dir(dir)?;
+        let path = dir.join("lock");
+        let failed = |action| {
+            let path: PathBuf = path.clone();
+            move |cause| Error::Io { action, path, cause }
+        };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failed("open"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::Locked { holder: read_note(&mut file), path });
+            }
+            Err(TryLockError::Error(cause)) => return Err(failed("lock")(cause)),
+        }
+        // One write of the whole note, so that nobody reads half of it.
+        file.set_len(0).and_then(|()| file.write_all(note(holder).as_bytes())).map_err(failed("write"))?;
+        Ok(Self { file })
+    }
+}
+
+impl Drop for JobLock {
+    fn drop(&mut self) {
+        // Only so that the next holder's note never stands beside ours. If it fails, the note is stale and harmless.
+        let _ = self.file.set_len(0);
+    }
+}
+
+/// Who holds the lock, in the words that another process shows.
+fn note(holder: &str) -> String {
+    let host = gethostname::gethostname();
+    let since = Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true);
+    format!("{holder} (process {} on {}, since {since})\n", std::process::id(), host.to_string_lossy())
+}
+
+fn read_note(file: &mut File) -> String {
+    let mut bytes = Vec::new();
+    // What cannot be read is not known; the lock itself needs no note.
+    let _ = file.take(MAX_NOTE_BYTES).read_to_end(&mut bytes);
+    let text = String::from_utf8_lossy(&bytes);
+    let shown: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if shown.is_empty() { "another process, which left no note of itself".to_owned() } else { shown }
+}
