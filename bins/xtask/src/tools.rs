@@ -1,12 +1,14 @@
-//! What the tests need beside cargo: a SeaweedFS server and a Python with boto3, fetched once into a cache.
+//! What the tests need beside cargo: a SeaweedFS server, moto's S3 server and a Python with boto3, fetched once into
+//! a cache.
 //!
-//! Both share no code with this workspace, which is their point: a mistake that our client and our embedded
+//! They share no code with this workspace, which is their point: a mistake that our client and our embedded
 //! server have in common shows against them. Versions are pinned. A tool is made in a folder beside its place
 //! and renamed when it works, so a place is either absent or whole; and it is tried before each use, so one
 //! that was damaged, or whose interpreter was upgraded away, is made again.
 
 use std::env;
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,15 +17,18 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::process;
 
 const WEED_VARIABLE: &str = "S3BACKUP_TEST_WEED";
+const MOTO_VARIABLE: &str = "S3BACKUP_TEST_MOTO";
 const PYTHON_VARIABLE: &str = "S3BACKUP_TEST_PYTHON";
 
 const WEED_VERSION: &str = "4.48";
+const MOTO_VERSION: &str = "5.2.5";
 const BOTO3_VERSION: &str = "1.44.5";
 
 /// The programs that tests start.
 #[derive(Debug)]
 pub(crate) struct Tools {
     weed: PathBuf,
+    moto: PathBuf,
     python: PathBuf,
 }
 
@@ -34,13 +39,14 @@ impl Tools {
     pub(crate) fn ready() -> Result<Self> {
         Ok(Self {
             weed: given(WEED_VARIABLE)?.map_or_else(|| cached(&weed()), Ok)?,
+            moto: given(MOTO_VARIABLE)?.map_or_else(|| cached(&moto()), Ok)?,
             python: given(PYTHON_VARIABLE)?.map_or_else(|| cached(&python_with_boto3()), Ok)?,
         })
     }
 
     /// The variables by which tests find the tools.
-    pub(crate) fn variables(&self) -> [(&'static str, &PathBuf); 2] {
-        [(WEED_VARIABLE, &self.weed), (PYTHON_VARIABLE, &self.python)]
+    pub(crate) fn variables(&self) -> [(&'static str, &PathBuf); 3] {
+        [(WEED_VARIABLE, &self.weed), (MOTO_VARIABLE, &self.moto), (PYTHON_VARIABLE, &self.python)]
     }
 }
 
@@ -85,27 +91,72 @@ fn weed() -> Recipe {
     }
 }
 
-/// The `crt` extra lets boto3 compute CRC64NVME, with AWS's own code.
+/// The server whose buckets have versions, and which starts within a second.
 ///
-/// The environment is made without pip, which Debian ships apart from Python; the caller's pip fills it.
+/// Not its `server` extra, which brings what all other services need and is three times as large and as slow to
+/// fetch; Flask is what makes a server of it. The `crt` extra of boto3 and crc32c compute the checksums of parts.
+fn moto() -> Recipe {
+    Recipe {
+        name: format!("moto-{MOTO_VERSION}"),
+        program: PathBuf::from("bin/moto_server"),
+        make: |folder| {
+            let boto3 = format!("boto3[crt]=={BOTO3_VERSION}");
+            let moto = format!("moto[s3crc32c]=={MOTO_VERSION}");
+            make_environment(folder, &[&boto3, "flask", "flask-cors", &moto])?;
+            let program = folder.join("bin/moto_server");
+            write_program(&program, MOTO_SERVER)
+        },
+        works: |program| {
+            let mut help = Command::new(program);
+            ensure!(process::output(help.arg("--help"))?.contains("--port"), "it is no server");
+            let question = "import awscrt.checksums, crc32c, moto; print(moto.__version__)";
+            let version = ask(&program.with_file_name("python"), question)?;
+            ensure!(version == MOTO_VERSION, "its version is {version}");
+            Ok(())
+        },
+    }
+}
+
+/// The one that pip makes would name an interpreter that does not know where the packages are.
+const MOTO_SERVER: &str = r#"#!/bin/sh
+exec "$(dirname "$0")/python" -I -m moto.server "$@"
+"#;
+
+/// The `crt` extra lets boto3 compute CRC64NVME, with AWS's own code.
 fn python_with_boto3() -> Recipe {
     Recipe {
         name: format!("boto3-{BOTO3_VERSION}"),
         program: PathBuf::from("bin/python"),
-        make: |folder| {
-            process::run(python().args(["-m", "venv", "--without-pip"]).arg(folder))?;
-            let question = "import sysconfig; print(sysconfig.get_path('purelib'))";
-            let packages =
-                process::output(Command::new(folder.join("bin/python")).args(["-I", "-c", question]))?;
-            pip_install(Path::new(packages.trim()), &[&format!("boto3[crt]=={BOTO3_VERSION}")])
-        },
+        make: |folder| make_environment(folder, &[&format!("boto3[crt]=={BOTO3_VERSION}")]),
         works: |program| {
-            let question = "import awscrt.checksums, boto3; print(boto3.__version__)";
-            let version = process::output(Command::new(program).args(["-I", "-c", question]))?;
-            ensure!(version.trim() == BOTO3_VERSION, "its boto3 is {}", version.trim());
+            let version = ask(program, "import awscrt.checksums, boto3; print(boto3.__version__)")?;
+            ensure!(version == BOTO3_VERSION, "its boto3 is {version}");
             Ok(())
         },
     }
+}
+
+/// Makes a Python environment with some packages.
+///
+/// It is made without pip, which Debian ships apart from Python; the caller's pip fills it.
+fn make_environment(folder: &Path, what: &[&str]) -> Result<()> {
+    process::run(python().args(["-m", "venv", "--without-pip"]).arg(folder))?;
+    let packages = ask(&folder.join("bin/python"), "import sysconfig; print(sysconfig.get_path('purelib'))")?;
+    pip_install(Path::new(&packages), what)
+}
+
+/// What a line of Python prints.
+fn ask(python: &Path, question: &str) -> Result<String> {
+    let answer = process::output(Command::new(python).args(["-I", "-c", question]))?;
+    Ok(answer.trim().to_owned())
+}
+
+fn write_program(path: &Path, text: &str) -> Result<()> {
+    let write = || {
+        fs::write(path, text)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn python() -> Command {
