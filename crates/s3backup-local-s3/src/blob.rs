@@ -38,6 +38,11 @@ impl Blob {
         File::open(path(root, self.id))
     }
 
+    /// For the one who wants to see what becomes of bytes that change all the same.
+    pub(crate) fn open_to_damage(&self, root: &Path) -> io::Result<File> {
+        File::options().read(true).write(true).open(path(root, self.id))
+    }
+
     /// From now on the file outlives the last user: something durable names it.
     pub(crate) fn keep(&self) {
         *self.temporary_in.lock().unwrap_or_else(PoisonError::into_inner) = None;

@@ -56,10 +56,10 @@ impl Body for RequestBody {
 /// What happens to the body of a reply.
 pub(crate) enum Damage {
     None,
-    /// After so many bytes the connection is cut.
-    Cut {
+    /// After so many bytes nothing more comes, and the connection is cut if it can be.
+    Stop {
         after: u64,
-        cut: CancellationToken,
+        cut: Option<CancellationToken>,
     },
     /// The next byte has a bit flipped.
     Flip,
@@ -79,9 +79,9 @@ impl Body for ReplyBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, s3s::StdError>>> {
-        if let Damage::Cut { after: 0, cut } = &self.damage {
+        if let Damage::Stop { after: 0, cut } = &self.damage {
             // What was sent before is on its way: hyper writes it out when there is nothing more to be had.
-            cut.cancel();
+            cut.iter().for_each(CancellationToken::cancel);
             return Poll::Pending;
         }
         let polled = Pin::new(&mut self.inner).poll_frame(context);
@@ -92,8 +92,8 @@ impl Body for ReplyBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             // A reply shorter than thought must not end well either.
-            (Damage::Cut { cut, .. }, Poll::Ready(None)) => {
-                cut.cancel();
+            (Damage::Stop { cut, .. }, Poll::Ready(None)) => {
+                cut.iter().for_each(CancellationToken::cancel);
                 Poll::Pending
             }
             (_, polled) => polled,
@@ -101,7 +101,7 @@ impl Body for ReplyBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        !matches!(self.damage, Damage::Cut { .. }) && self.inner.is_end_stream()
+        !matches!(self.damage, Damage::Stop { .. }) && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -112,7 +112,7 @@ impl Body for ReplyBody {
 impl Damage {
     fn apply(&mut self, mut data: Bytes) -> Bytes {
         match self {
-            Self::Cut { after, .. } => {
+            Self::Stop { after, .. } => {
                 let kept = usize::try_from(*after).unwrap_or(usize::MAX).min(data.len());
                 data.truncate(kept);
                 *after -= kept as u64;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderMap;
 
 use crate::operation::{Operation, Target};
-use crate::service::Quirks;
+use crate::service::{FailingKeys, Quirks};
 
 /// How a server misbehaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,9 @@ pub enum FaultKind {
     LostReply,
     /// The connection is reset in the middle of the reply's body, or before the reply if it has none.
     ResetInReply,
+    /// The reply stops in the middle of its body, or before it begins if it has none. The connection stays open until
+    /// the client gives up or the server stops.
+    HangInReply,
     /// The request is never answered, and its body not read. The connection stays open until the client gives up or
     /// the server stops.
     Hang,
@@ -48,8 +51,9 @@ pub enum FaultKind {
     WrongChecksum,
     /// The server knows no checksums beside the MD5: it neither checks nor keeps nor tells them.
     NoChecksums,
-    /// `CompleteMultipartUpload` and `CopyObject` answer 200 with an error in the body; not carried out. Other
-    /// operations never do that, so the rule does not count for them.
+    /// `CompleteMultipartUpload` and `CopyObject` answer 200 with an error in the body; not carried out.
+    /// `DeleteObjects` answers 200 with an `InternalError` for each of its keys that [`Fault::key_contains`] allows,
+    /// and deletes the others. Other operations never do that, so the rule does not count for them.
     ErrorInOkReply,
     /// 501 `NotImplemented` for writes with `If-None-Match` or `If-Match`; the rule does not count for others.
     NoConditionalWrites,
@@ -60,9 +64,10 @@ pub enum FaultKind {
 impl FaultKind {
     fn applies_to(&self, target: &Target, headers: &HeaderMap) -> bool {
         match self {
-            Self::ErrorInOkReply => {
-                matches!(target.operation, Operation::CompleteMultipartUpload | Operation::CopyObject)
-            }
+            Self::ErrorInOkReply => matches!(
+                target.operation,
+                Operation::CompleteMultipartUpload | Operation::CopyObject | Operation::DeleteObjects
+            ),
             Self::NoConditionalWrites | Self::ConditionsIgnored => {
                 !matches!(target.operation, Operation::GetObject | Operation::HeadObject)
                     && (headers.contains_key("if-match") || headers.contains_key("if-none-match"))
@@ -123,7 +128,8 @@ impl Fault {
         self
     }
 
-    /// Only for keys with `part` in them; requests without a key are then left alone.
+    /// Only for keys with `part` in them, and for listings of a prefix with `part` in it. Requests with neither are
+    /// then left alone, also `DeleteObjects`, unless the fault is [`FaultKind::ErrorInOkReply`].
     #[must_use]
     pub fn key_contains(mut self, part: impl Into<String>) -> Self {
         self.key_contains = Some(part.into());
@@ -159,8 +165,14 @@ impl Fault {
         let operation = self.operations.is_empty() || self.operations.contains(&target.operation);
         let key = self.key_contains.as_ref();
         operation
-            && key.is_none_or(|part| !target.key.is_empty() && target.key.contains(part.as_str()))
+            && (self.fails_keys_of(target)
+                || key.is_none_or(|part| !target.key.is_empty() && target.key.contains(part.as_str())))
             && self.kind.applies_to(target, headers)
+    }
+
+    /// Whether it is about single keys of the request, which are in its body.
+    fn fails_keys_of(&self, target: &Target) -> bool {
+        self.kind == FaultKind::ErrorInOkReply && target.operation == Operation::DeleteObjects
     }
 }
 
@@ -203,7 +215,7 @@ impl FaultHandle {
         let mut plan = Plan::default();
         for rule in self.rules().iter_mut().filter(|rule| rule.fault.is_about(target, headers)) {
             if rule.hits() {
-                plan.add(&rule.fault.kind);
+                plan.add(&rule.fault, target);
             }
         }
         plan
@@ -235,6 +247,7 @@ impl Rule {
 pub(crate) struct Plan {
     pub(crate) latency: Duration,
     pub(crate) quirks: Quirks,
+    pub(crate) failing_keys: FailingKeys,
     /// The first fault that decides the fate of the request; only one can.
     pub(crate) fate: Option<FaultKind>,
     /// How many faults went into the plan.
@@ -242,8 +255,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    fn add(&mut self, kind: &FaultKind) {
-        match kind {
+    fn add(&mut self, fault: &Fault, target: &Target) {
+        match &fault.kind {
+            _ if fault.fails_keys_of(target) => {
+                self.failing_keys.add(fault.key_contains.as_deref().unwrap_or_default());
+            }
             FaultKind::Latency(latency) => self.latency += *latency,
             FaultKind::WrongChecksum => self.quirks.wrong_checksums = true,
             FaultKind::NoChecksums => self.quirks.no_checksums = true,

@@ -61,6 +61,7 @@ impl Handler {
         let body = RequestBody::new_from(request);
         let (mut request, rest) = body;
         request.extensions_mut().insert(plan.quirks);
+        request.extensions_mut().insert(plan.failing_keys);
 
         if !plan.latency.is_zero() {
             tokio::time::sleep(plan.latency).await;
@@ -82,7 +83,11 @@ impl Handler {
                 return reset(cut).await;
             }
             Some(FaultKind::ResetInReply) => {
-                damage = Damage::Cut { after: 0, cut: cut.clone() };
+                damage = Damage::Stop { after: 0, cut: Some(cut.clone()) };
+                None
+            }
+            Some(FaultKind::HangInReply) => {
+                damage = Damage::Stop { after: 0, cut: None };
                 None
             }
             Some(FaultKind::CorruptReply) => {
@@ -98,10 +103,11 @@ impl Handler {
         if drains {
             rest.drain(u64::MAX).await;
         }
-        if let Damage::Cut { after, cut } = &mut damage {
-            match length(reply.headers(), reply.body()) {
-                Some(0) | None => return reset(cut).await,
-                Some(length) => *after = length / 2,
+        if let Damage::Stop { after, cut } = &mut damage {
+            match (length(reply.headers(), reply.body()), cut) {
+                (Some(length @ 1..), _) => *after = length / 2,
+                (_, Some(cut)) => return reset(cut).await,
+                (_, None) => return future::pending().await,
             }
         }
         reply.map(|inner| ReplyBody { inner, damage })

@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::{HeaderMap, Method, Uri};
 
-use crate::text::url_decode;
+use crate::text::{form_pairs, url_decode};
 
 macro_rules! operations {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -94,7 +94,7 @@ impl fmt::Display for Operation {
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) operation: Operation,
-    /// Empty if the request names no object.
+    /// Of a listing the prefix. Empty if the request names neither.
     pub(crate) key: String,
 }
 
@@ -110,7 +110,16 @@ impl Target {
             (_, "") => of_bucket(method, query),
             _ => of_object(method, query, headers),
         };
-        Self { operation, key: url_decode(key) }
+        let is_listing = matches!(
+            operation,
+            Operation::ListObjects
+                | Operation::ListObjectsV2
+                | Operation::ListObjectVersions
+                | Operation::ListMultipartUploads
+        );
+        let prefix = || form_pairs(query).find_map(|(name, value)| (name == "prefix").then_some(value));
+        let key = if is_listing { prefix().unwrap_or_default() } else { url_decode(key) };
+        Self { operation, key }
     }
 }
 
@@ -186,9 +195,10 @@ mod tests {
             ("GET", "/", Operation::ListBuckets, ""),
             ("PUT", "/b", Operation::CreateBucket, ""),
             ("HEAD", "/b/", Operation::HeadBucket, ""),
-            ("GET", "/b?list-type=2&prefix=x", Operation::ListObjectsV2, ""),
-            ("GET", "/b/?prefix=uploads", Operation::ListObjects, ""),
+            ("GET", "/b?list-type=2&prefix=x", Operation::ListObjectsV2, "x"),
+            ("GET", "/b/?prefix=uploads", Operation::ListObjects, "uploads"),
             ("GET", "/b?uploads", Operation::ListMultipartUploads, ""),
+            ("GET", "/b?uploads&prefix=a%20b%2F", Operation::ListMultipartUploads, "a b/"),
             ("POST", "/b?delete", Operation::DeleteObjects, ""),
             ("GET", "/b?policy", Operation::Other, ""),
             ("PUT", "/b/a%20b/c+d?x-id=PutObject", Operation::PutObject, "a b/c+d"),

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use s3s::S3Result;
 use s3s::dto::StreamingBlob;
 
 use crate::checksum::{Algorithm, Digests, Hashers};
-use crate::object::Object;
+use crate::object::{Object, Piece};
 use crate::receive::blocking;
 use crate::store::internal;
 
@@ -81,20 +82,34 @@ impl Reader {
     }
 
     fn open_piece(&self) -> io::Result<(File, u64)> {
-        let mut start = 0;
-        for piece in &self.object.pieces {
-            let end = start + piece.size;
-            if self.range.start < end {
-                let mut file = piece.blob.open(&self.blobs)?;
-                if self.range.start > start {
-                    file.seek(SeekFrom::Start(self.range.start - start))?;
-                }
-                return Ok((file, end));
-            }
-            start = end;
+        let (piece, start) = piece_at(&self.object, self.range.start)?;
+        let mut file = piece.blob.open(&self.blobs)?;
+        if self.range.start > start {
+            file.seek(SeekFrom::Start(self.range.start - start))?;
         }
-        Err(io::ErrorKind::UnexpectedEof.into())
+        Ok((file, start + piece.size))
     }
+}
+
+/// The piece that has the byte at `offset` of the object, and the offset at which it starts.
+fn piece_at(object: &Object, offset: u64) -> io::Result<(&Piece, u64)> {
+    let mut start = 0;
+    for piece in &object.pieces {
+        if offset < start + piece.size {
+            return Ok((piece, start));
+        }
+        start += piece.size;
+    }
+    Err(io::ErrorKind::UnexpectedEof.into())
+}
+
+/// Flips a bit of the byte at `offset`, on the disk. Blocks.
+pub(crate) fn flip_bit(blobs: &Path, object: &Object, offset: u64) -> io::Result<()> {
+    let (piece, start) = piece_at(object, offset)?;
+    let file = piece.blob.open_to_damage(blobs)?;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, offset - start)?;
+    file.write_all_at(&[byte[0] ^ 1], offset - start)
 }
 
 /// Reads an object through, for its digests. Blocks.

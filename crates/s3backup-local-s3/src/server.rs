@@ -22,6 +22,7 @@ use crate::inject::Handler;
 use crate::journal::Record;
 use crate::object::now;
 use crate::random;
+use crate::read;
 use crate::service::Service;
 use crate::stats::{Counters, Stats};
 use crate::store::Store;
@@ -282,6 +283,21 @@ impl LocalS3 {
     /// The folder of the data.
     pub fn dir(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Flips one bit of a stored byte, `offset_bytes` into the object, as a failing disk would. Blocks.
+    ///
+    /// GET answers 200 with the changed byte from then on; HEAD and LIST still tell the `ETag` and checksum of what was
+    /// sent. The second call for a byte mends it. Copies that were made of the object rot with it, and it with them:
+    /// their bytes may be in one file.
+    ///
+    /// Fails if there is no such object, or none of its bytes is there.
+    pub fn corrupt(&self, bucket: &str, key: &str, offset_bytes: u64) -> Result<(), Error> {
+        let flip = || {
+            let object = self.store.object(bucket, key, None).map_err(std::io::Error::other)?;
+            read::flip_bit(self.store.blobs(), &object, offset_bytes)
+        };
+        flip().map_err(Error::io(Path::new(bucket).join(key)))
     }
 
     /// The faults being injected, to be changed while the server runs.

@@ -95,9 +95,10 @@ impl Store {
         self.read(|index| look(find_bucket(index, bucket)?))
     }
 
-    /// An object, or `NoSuchBucket`, or `NoSuchKey`.
-    pub(crate) fn object(&self, bucket: &str, key: &str) -> S3Result<Arc<Object>> {
+    /// An object, or `NoSuchBucket`, or `NoSuchKey`, or `NoSuchVersion`.
+    pub(crate) fn object(&self, bucket: &str, key: &str, version: Option<&str>) -> S3Result<Arc<Object>> {
         self.read_bucket(bucket, |bucket| {
+            check_version(version)?;
             bucket.objects.get(key.as_bytes()).map(Arc::clone).ok_or_else(|| s3_error!(NoSuchKey))
         })
     }
@@ -160,6 +161,16 @@ fn new_blobs(record: &Record) -> impl Iterator<Item = &Blob> {
     };
     let pieces = object.into_iter().flat_map(|object| &object.pieces).map(|piece| &*piece.blob);
     pieces.chain(part.map(|part| &*part.blob))
+}
+
+/// Without versioning an object has one version, which is named `null`; any other is `NoSuchVersion`.
+///
+/// So a client that has mistaken one object for another is not given, or does not remove, the wrong one.
+pub(crate) fn check_version(version: Option<&str>) -> S3Result<()> {
+    match version {
+        None | Some("null") => Ok(()),
+        Some(_) => Err(s3_error!(NoSuchVersion, "The specified version does not exist.")),
+    }
 }
 
 /// The bucket, or `NoSuchBucket`.

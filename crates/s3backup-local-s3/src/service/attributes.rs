@@ -18,7 +18,7 @@ impl Service {
     ) -> S3Result<GetObjectAttributesOutput> {
         let quirks = Quirks::of(&req.extensions);
         let input = req.input.clone();
-        let object = self.store.object(&input.bucket, &input.key)?;
+        let object = self.store.object(&input.bucket, &input.key, input.version_id.as_deref())?;
         // The header may hold several names.
         let names: Vec<&str> = input
             .object_attributes

@@ -24,10 +24,10 @@ impl Service {
     pub(super) async fn copy_object(&self, req: S3Request<CopyObjectInput>) -> S3Result<CopyObjectOutput> {
         let quirks = Quirks::of(&req.extensions);
         let input = req.input;
-        let CopySource::Bucket { bucket, key, .. } = &input.copy_source else {
+        let CopySource::Bucket { bucket, key, version_id } = &input.copy_source else {
             return Err(s3_error!(NotImplemented, "the source must be BUCKET/KEY"));
         };
-        let source = self.store.object(bucket, key)?;
+        let source = self.store.object(bucket, key, version_id.as_deref())?;
         ReadConditions {
             matches: input.copy_source_if_match.clone(),
             none_matches: input.copy_source_if_none_match.clone(),

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use http::{Extensions, HeaderMap};
 #[allow(clippy::wildcard_imports)] // three types an operation
 use s3s::dto::*;
-use s3s::{S3, S3Request, S3Response, S3Result};
+use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 
 use crate::checksum::Checksum;
 use crate::conditions::WriteConditions;
@@ -72,6 +72,28 @@ impl Quirks {
             Some(checksum) if !self.no_checksums => Some(checksum.clone()),
             _ => None,
         }
+    }
+}
+
+/// The keys of a `DeleteObjects` that are to fail, each by itself; put there by the fault layer. Default: none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FailingKeys(Vec<String>);
+
+impl FailingKeys {
+    fn of(extensions: &Extensions) -> Self {
+        extensions.get().cloned().unwrap_or_default()
+    }
+
+    /// Adds the keys with `part` in them.
+    pub(crate) fn add(&mut self, part: &str) {
+        self.0.push(part.to_owned());
+    }
+
+    fn check(&self, key: &str) -> S3Result<()> {
+        if self.0.iter().any(|part| key.contains(part.as_str())) {
+            return Err(s3_error!(InternalError, "This error was injected."));
+        }
+        Ok(())
     }
 }
 

@@ -6,20 +6,20 @@ use std::sync::Arc;
 use http::StatusCode;
 use s3s::dto::{
     self, ChecksumMode, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput,
-    DeletedObject, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, PutObjectInput,
-    PutObjectOutput,
+    DeletedObject, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, ObjectIdentifier,
+    PutObjectInput, PutObjectOutput,
 };
 use s3s::{S3Request, S3Result, s3_error};
 
 use super::convert::{attributes, etag, set_checksum, set_object, signed};
-use super::{Quirks, Service};
+use super::{FailingKeys, Quirks, Service};
 use crate::checksum::{Algorithm, Checksum, Coverage, hex};
 use crate::conditions::{ReadConditions, WriteConditions};
 use crate::journal::Record;
 use crate::object::{Object, Piece, now};
 use crate::read;
 use crate::receive::{blocking, receive};
-use crate::store::{find_bucket, other_error};
+use crate::store::{check_version, find_bucket, other_error};
 
 /// S3 takes 5 GiB by one PUT.
 const PUT_LIMIT_BYTES: i64 = 5 * 1024 * 1024 * 1024;
@@ -90,7 +90,7 @@ impl Service {
     pub(super) async fn get_object(&self, req: S3Request<GetObjectInput>) -> S3Result<GetObjectOutput> {
         let quirks = Quirks::of(&req.extensions);
         let input = req.input;
-        let object = self.store.object(&input.bucket, &input.key)?;
+        let object = self.store.object(&input.bucket, &input.key, input.version_id.as_deref())?;
         ReadConditions {
             matches: input.if_match,
             none_matches: input.if_none_match,
@@ -117,7 +117,7 @@ impl Service {
     pub(super) fn head_object(&self, req: &S3Request<HeadObjectInput>) -> S3Result<HeadObjectOutput> {
         let quirks = Quirks::of(&req.extensions);
         let input = req.input.clone();
-        let object = self.store.object(&input.bucket, &input.key)?;
+        let object = self.store.object(&input.bucket, &input.key, input.version_id.as_deref())?;
         ReadConditions {
             matches: input.if_match,
             none_matches: input.if_none_match,
@@ -144,12 +144,13 @@ impl Service {
         req: S3Request<DeleteObjectInput>,
     ) -> S3Result<DeleteObjectOutput> {
         let quirks = Quirks::of(&req.extensions);
-        let DeleteObjectInput { bucket, key, if_match, .. } = req.input;
+        let DeleteObjectInput { bucket, key, if_match, version_id, .. } = req.input;
         let conditions = quirks.conditions(WriteConditions { if_match, if_none_match: None });
         let store = Arc::clone(&self.store);
         blocking(move || {
             store.change(|index| {
                 let current = find_bucket(index, &bucket)?.objects.get(key.as_bytes());
+                check_version(version_id.as_deref())?;
                 conditions.check(current.map(Arc::as_ref))?;
                 // Deleting what is not there succeeds.
                 Ok(current.map(|_| Record::DeleteObject { bucket, key }))
@@ -163,6 +164,8 @@ impl Service {
         &self,
         req: S3Request<DeleteObjectsInput>,
     ) -> S3Result<DeleteObjectsOutput> {
+        let quirks = Quirks::of(&req.extensions);
+        let failing = FailingKeys::of(&req.extensions);
         let DeleteObjectsInput { bucket, delete, .. } = req.input;
         if delete.objects.is_empty() || delete.objects.len() > DELETE_LIMIT {
             return Err(s3_error!(
@@ -176,23 +179,26 @@ impl Service {
         blocking(move || {
             let (mut deleted, mut errors) = (Vec::new(), Vec::new());
             for object in delete.objects {
-                let key = object.key;
-                let conditions = WriteConditions {
-                    if_match: object.e_tag.map(dto::ETagCondition::ETag),
-                    if_none_match: None,
-                };
+                let ObjectIdentifier { key, version_id, e_tag, .. } = object;
+                let if_match = e_tag.map(dto::ETagCondition::ETag);
+                let conditions = quirks.conditions(WriteConditions { if_match, if_none_match: None });
                 let result = store.change(|index| {
                     let current = find_bucket(index, &bucket)?.objects.get(key.as_bytes());
+                    failing.check(&key)?;
+                    check_version(version_id.as_deref())?;
                     conditions.check(current.map(Arc::as_ref))?;
                     Ok(current.map(|_| Record::DeleteObject { bucket: bucket.clone(), key: key.clone() }))
                 });
                 match result {
-                    Ok(()) => deleted.push(DeletedObject { key: Some(key), ..DeletedObject::default() }),
+                    Ok(()) => {
+                        let key = Some(key);
+                        deleted.push(DeletedObject { key, version_id, ..DeletedObject::default() });
+                    }
                     Err(error) => errors.push(dto::Error {
                         code: Some(error.code().as_str().to_owned()),
                         key: Some(key),
                         message: error.message().map(str::to_owned),
-                        version_id: None,
+                        version_id,
                     }),
                 }
             }

@@ -13,14 +13,15 @@ use super::convert::check_tags;
 use crate::journal::Record;
 use crate::object::Object;
 use crate::receive::blocking;
-use crate::store::find_bucket;
+use crate::store::{check_version, find_bucket};
 
 impl Service {
     pub(super) fn get_object_tagging(
         &self,
         req: &S3Request<GetObjectTaggingInput>,
     ) -> S3Result<GetObjectTaggingOutput> {
-        let object = self.store.object(&req.input.bucket, &req.input.key)?;
+        let input = &req.input;
+        let object = self.store.object(&input.bucket, &input.key, input.version_id.as_deref())?;
         let tag =
             |(key, value): &(String, String)| Tag { key: Some(key.clone()), value: Some(value.clone()) };
         let tag_set = object.attributes.tags.iter().map(tag).collect();
@@ -34,6 +35,7 @@ impl Service {
         let input = req.input;
         let pair = |tag: Tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default());
         let tags = check_tags(input.tagging.tag_set.into_iter().map(pair).collect())?;
+        check_version(input.version_id.as_deref())?;
         self.set_tags(input.bucket, input.key, tags).await?;
         Ok(PutObjectTaggingOutput::default())
     }
@@ -42,6 +44,7 @@ impl Service {
         &self,
         req: S3Request<DeleteObjectTaggingInput>,
     ) -> S3Result<DeleteObjectTaggingOutput> {
+        check_version(req.input.version_id.as_deref())?;
         self.set_tags(req.input.bucket, req.input.key, Vec::new()).await?;
         Ok(DeleteObjectTaggingOutput::default())
     }

@@ -73,6 +73,28 @@ async fn prefix_delimiter_and_start_after() {
 }
 
 #[tokio::test]
+async fn common_prefixes_are_listed_once_whatever_the_page() {
+    let server = start().await;
+    let client = client(&server);
+    fill(&client).await;
+    for size in 1..=6 {
+        let (mut keys, mut prefixes, mut token) = (Vec::new(), Vec::new(), None);
+        loop {
+            let request = client.list_objects_v2().bucket(BUCKET).delimiter("/").max_keys(size);
+            let page = request.set_continuation_token(token).send().await.unwrap();
+            keys.extend(page.contents().iter().map(|object| object.key().unwrap().to_owned()));
+            prefixes.extend(page.common_prefixes().iter().map(|common| common.prefix().unwrap().to_owned()));
+            token = page.next_continuation_token;
+            if token.is_none() {
+                break;
+            }
+        }
+        assert_eq!(keys, ["A", "a", "a+c", "a.b", "é"], "{size} a page");
+        assert_eq!(prefixes, ["a b/", "a/"], "{size} a page");
+    }
+}
+
+#[tokio::test]
 async fn keys_are_encoded_on_request() {
     let server = start().await;
     let client = client(&server);

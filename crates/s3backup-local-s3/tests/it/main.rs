@@ -11,4 +11,6 @@ mod multipart;
 mod objects;
 mod persistence;
 mod raw;
+mod rot;
 mod server;
+mod versions;

@@ -1,5 +1,7 @@
 //! Multipart uploads.
 
+use std::time::SystemTime;
+
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::builders::CompletedPartBuilder;
@@ -145,6 +147,11 @@ async fn composite_checksums() {
         let part = CompletedPart::builder().part_number(number).set_e_tag(reply.e_tag);
         done.push(part.set_checksum_sha256(reply.checksum_sha256));
     }
+    let listed = client.list_parts().bucket(BUCKET).key("k").upload_id(&id).send().await.unwrap();
+    assert_eq!(listed.checksum_type, Some(ChecksumType::Composite));
+    let sums: Vec<_> = listed.parts().iter().map(|part| part.checksum_sha256.clone()).collect();
+    let sent = done.iter().map(|part| part.clone().build().checksum_sha256);
+    assert_eq!(sums, sent.collect::<Vec<_>>());
     let complete = |parts: Vec<CompletedPart>| {
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let request = client.complete_multipart_upload().bucket(BUCKET).key("k").upload_id(&id);
@@ -195,9 +202,10 @@ async fn conditions_on_completion() {
     let client = client(&server);
     let id = open(&client, "k").await;
     let one = part(&client, "k", &id, 1, b"new").await;
-    let etag = put(&client, "k", b"old").await;
     let complete = || client.complete_multipart_upload().bucket(BUCKET).key("k").upload_id(&id);
     let complete = || complete().multipart_upload(parts(&[&one]));
+    assert_eq!(refused(complete().if_match("\"0\"").send()).await, status(404, "NoSuchKey"));
+    let etag = put(&client, "k", b"old").await;
     let result = refused(complete().if_none_match("*").send()).await;
     assert_eq!(result, status(412, "PreconditionFailed"));
     let result = refused(complete().if_match("\"0\"").send()).await;
@@ -236,6 +244,10 @@ async fn parts_are_listed_in_pages() {
     for number in [1, 2, 5, 10_000] {
         sent.push(part(&client, "k", &id, number, &bytes(10, number.unsigned_abs())).await);
     }
+    let started = client.list_multipart_uploads().bucket(BUCKET).send().await.unwrap();
+    let started = started.uploads()[0].initiated().unwrap().secs();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    assert!(u64::try_from(started).unwrap().abs_diff(now) < 600, "started at {started}");
     let (mut listed, mut marker) = (Vec::new(), None);
     loop {
         let request = client.list_parts().bucket(BUCKET).key("k").upload_id(&id).max_parts(3);
@@ -284,8 +296,19 @@ async fn uploads_are_listed_in_pages() {
         }
         assert_eq!(listed, expected, "{size} a page");
     }
-    let some = client.list_multipart_uploads().bucket(BUCKET).prefix("a/").send().await.unwrap();
-    assert_eq!(some.uploads().len(), 3);
+    let (mut some, mut markers) = (Vec::new(), (None, None));
+    loop {
+        let request = client.list_multipart_uploads().bucket(BUCKET).prefix("a/").max_uploads(1);
+        let request = request.set_key_marker(markers.0).set_upload_id_marker(markers.1);
+        let page = request.send().await.unwrap();
+        some.extend(page.uploads().iter().map(|upload| upload.upload_id.clone().unwrap()));
+        markers = (page.next_key_marker, page.next_upload_id_marker);
+        if page.is_truncated == Some(false) {
+            break;
+        }
+    }
+    let below = expected.iter().filter(|(key, _)| key.starts_with("a/"));
+    assert_eq!(some, below.map(|(_, id)| id.clone()).collect::<Vec<_>>());
     let rolled = client.list_multipart_uploads().bucket(BUCKET).delimiter("/").send().await.unwrap();
     assert_eq!(rolled.uploads().len(), 1);
     assert_eq!(rolled.common_prefixes()[0].prefix(), Some("a/"));

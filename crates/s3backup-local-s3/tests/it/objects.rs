@@ -183,6 +183,34 @@ async fn conditions_on_reads() {
 }
 
 #[tokio::test]
+async fn conditions_on_ranges() {
+    let server = start().await;
+    let client = client(&server);
+    let etag = put(&client, "k", b"0123456789").await;
+    let get = || client.get_object().bucket(BUCKET).key("k").range("bytes=3-5");
+    let reply = get().if_match(&etag).send().await.unwrap();
+    assert_eq!(reply.content_range(), Some("bytes 3-5/10"));
+    assert_eq!(reply.e_tag(), Some(&*etag));
+    assert_eq!(reply.body.collect().await.unwrap().to_vec(), b"345");
+    put(&client, "k", b"abcdefghij").await;
+    assert_eq!(refused(get().if_match(&etag).send()).await, status(412, "PreconditionFailed"));
+}
+
+#[tokio::test]
+async fn conditions_on_deletes() {
+    let server = start().await;
+    let client = client(&server);
+    let etag = put(&client, "k", b"x").await;
+    let delete = || client.delete_object().bucket(BUCKET).key("k");
+    assert_eq!(refused(delete().if_match("\"0\"").send()).await, status(412, "PreconditionFailed"));
+    assert_eq!(get(&client, "k").await.unwrap(), b"x");
+    delete().if_match(&etag).send().await.unwrap();
+    assert_eq!(get(&client, "k").await, None);
+    assert_eq!(refused(delete().if_match(&etag).send()).await, status(404, "NoSuchKey"));
+    delete().send().await.unwrap();
+}
+
+#[tokio::test]
 async fn conditions_on_writes() {
     let server = start().await;
     let client = client(&server);
@@ -254,6 +282,48 @@ async fn many_are_deleted_by_one_request() {
     assert_eq!(reply.deleted().len(), 3);
     assert!(reply.errors().is_empty());
     assert_eq!(keys(&client).await, ["b"]);
+}
+
+fn identifier(key: &str) -> ObjectIdentifier {
+    ObjectIdentifier::builder().key(key).build().unwrap()
+}
+
+#[tokio::test]
+async fn a_thousand_are_deleted_by_one_request_and_no_more() {
+    let server = start().await;
+    let client = client(&server);
+    put(&client, "k0000", b"x").await;
+    put(&client, "k0999", b"x").await;
+    put(&client, "k1000", b"x").await;
+    let identifiers = |count: u32| (0..count).map(|number| identifier(&format!("k{number:04}"))).collect();
+    let delete = |count| Delete::builder().set_objects(Some(identifiers(count))).build().unwrap();
+    let too_many = client.delete_objects().bucket(BUCKET).delete(delete(1_001)).send();
+    assert_eq!(refused(too_many).await, status(400, "MalformedXML"));
+    let reply = client.delete_objects().bucket(BUCKET).delete(delete(1_000)).send().await.unwrap();
+    assert_eq!(reply.deleted().len(), 1_000);
+    assert_eq!(keys(&client).await, ["k1000"]);
+}
+
+#[tokio::test]
+async fn each_of_many_deletes_has_its_own_result() {
+    let server = start().await;
+    let client = client(&server);
+    for quiet in [false, true] {
+        let etag = put(&client, "same", b"x").await;
+        put(&client, "changed", b"x").await;
+        let conditional = |key| ObjectIdentifier::builder().key(key).e_tag(&etag).build().unwrap();
+        put(&client, "changed", b"y").await;
+        let objects =
+            [conditional("changed"), conditional("same"), conditional("missing"), identifier("gone")];
+        let delete = Delete::builder().set_objects(Some(objects.to_vec())).quiet(quiet).build().unwrap();
+        let reply = client.delete_objects().bucket(BUCKET).delete(delete).send().await.unwrap();
+        let deleted: Vec<_> = reply.deleted().iter().map(|object| object.key().unwrap()).collect();
+        assert_eq!(deleted, if quiet { vec![] } else { vec!["same", "gone"] });
+        let errors: Vec<_> =
+            reply.errors().iter().map(|error| (error.key().unwrap(), error.code().unwrap())).collect();
+        assert_eq!(errors, [("changed", "PreconditionFailed"), ("missing", "NoSuchKey")]);
+        assert_eq!(keys(&client).await, ["changed"]);
+    }
 }
 
 #[tokio::test]
