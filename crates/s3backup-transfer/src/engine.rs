@@ -13,9 +13,13 @@ use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::bucket::{Attempt, Gate, found};
+use crate::checksum::encode_crc64;
 use crate::object::ObjectInfo;
 use crate::read::{self, MAX_READS, Read};
-use crate::{Bucket, ChecksumKind, Error, MAX_OBJECT_BYTES, ObjectSettings, TransferSettings, part_size_for};
+use crate::{
+    Bucket, ChecksumKind, Error, MAX_OBJECT_BYTES, ObjectSettings, TransferSettings, UploadJournal,
+    part_size_for,
+};
 
 /// Files above the part size that are sent at once. More would only leave more of them unfinished when the run is
 /// interrupted: the parts of four already fill the memory limit.
@@ -37,6 +41,30 @@ pub struct Upload {
     pub file_id: String,
     /// Whether a symbolic link may be opened, because the walk was told to follow those of this source.
     pub follow_symlinks: bool,
+    /// What the bucket is known to hold for this file under this key. When the file still has these bytes, nothing is
+    /// asked of the server and nothing sent; else the known object is replaced without a look at it. When absent, the
+    /// key is taken to be new.
+    pub known: Option<Known>,
+    /// Not to be sent if its bytes differ from those of `known`: it then ends with [`Error::Held`].
+    pub hold: bool,
+}
+
+/// What the caller knows the bucket to hold for a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Length in bytes.
+    pub size: u64,
+    /// CRC64NVME of the bytes, base64.
+    pub crc64nvme: String,
+    /// What the server holds as checksum of the object.
+    pub checksum: Option<StoredChecksum>,
+    /// ETag without quotes. The object is replaced only while it has this one, or is seen to be this file's.
+    pub etag: String,
+    /// Version, where the bucket has versioning.
+    pub version_id: Option<String>,
+    /// The object is not what it should be: the file is sent whatever its bytes are, over the object with this ETag
+    /// (empty: there is none). What the server claims of the object is not believed.
+    pub is_doubtful: bool,
 }
 
 /// What the engine says while it works.
@@ -81,6 +109,9 @@ pub struct Done {
     pub retries: u64,
     /// Bytes of request bodies that were sent, repeated ones included.
     pub wire_bytes: u64,
+    /// Parts that an earlier run had sent, and that were proved to be the file's instead of being sent again. Their
+    /// bytes are in no [`Update::Sent`].
+    pub resumed_parts: u64,
 }
 
 /// A file that is proved to be in the bucket.
@@ -96,7 +127,7 @@ pub struct Stored {
     pub etag: String,
     /// Version, where the bucket has versioning.
     pub version_id: Option<String>,
-    /// Whether it was sent now; else the bucket had these bytes already.
+    /// Whether it was sent now, or by a try whose reply was lost; else the bucket had these bytes already.
     pub sent: bool,
 }
 
@@ -125,7 +156,7 @@ pub struct Stored {
 /// ```
 #[derive(Debug)]
 pub struct Engine {
-    shared: Arc<Shared>,
+    shared: Shared,
 }
 
 /// What all files share: settings and limits.
@@ -134,6 +165,8 @@ pub(crate) struct Shared {
     pub(crate) bucket: Bucket,
     pub(crate) settings: TransferSettings,
     pub(crate) objects: ObjectSettings,
+    /// Where multipart uploads are remembered; without, each is aborted when it cannot be completed.
+    pub(crate) journal: Option<Arc<dyn UploadJournal>>,
     /// Requests in flight.
     requests: Semaphore,
     /// Memory for bytes of files, in KiB.
@@ -186,24 +219,38 @@ impl Engine {
             bucket,
             settings,
             objects,
+            journal: None,
         };
-        Self { shared: Arc::new(shared) }
+        Self { shared }
+    }
+
+    /// Remembers multipart uploads in `journal`, so that a later run goes on with those that this one cannot complete.
+    /// By default they are aborted.
+    #[must_use]
+    pub fn with_journal(mut self, journal: Arc<dyn UploadJournal>) -> Self {
+        self.shared.journal = Some(journal);
+        self
     }
 
     /// Sends what comes in `uploads` until that ends, and says in `updates` what happens. A full `updates` makes the
     /// engine wait.
     ///
-    /// When `cancel` is set, no new file is begun, multipart uploads are aborted, and single requests in flight have
-    /// [`TransferSettings::drain`] to end. Dropping the future instead stops everything at once: an object is then in
-    /// the bucket or not, and a multipart upload may stay unfinished, invisible as an object but stored and paid for
-    /// until a lifecycle rule or somebody aborts it.
+    /// When `cancel` is set, no new file is begun, and single requests in flight have [`TransferSettings::drain`] to
+    /// end. Multipart uploads are aborted; with a journal ([`Engine::with_journal`]) they are left open, and the next
+    /// run that is given the same file and key sends only the parts that are missing.
+    ///
+    /// Dropping the future instead stops everything at once: an object is then in the bucket or not, and a multipart
+    /// upload may stay unfinished, invisible as an object but stored and paid for until the run that finds it in the
+    /// journal, a lifecycle rule or somebody ends it. The journal names each of them: it is written to before an upload
+    /// is begun and after it is begun, so that at worst it names a key of which the upload's id is not known.
     pub async fn run(
         self,
         mut uploads: mpsc::Receiver<Upload>,
         updates: mpsc::Sender<Update>,
         cancel: CancellationToken,
     ) {
-        let slots = Arc::new(Semaphore::new(self.shared.settings.concurrency.max(1)));
+        let shared = Arc::new(self.shared);
+        let slots = Arc::new(Semaphore::new(shared.settings.concurrency.max(1)));
         let mut tasks: JoinSet<()> = JoinSet::new();
         let mut names: HashMap<Id, Upload> = HashMap::new();
         loop {
@@ -214,10 +261,12 @@ impl Engine {
                 next = next_upload(&slots, &mut uploads) => {
                     let Some((slot, upload)) = next else { break };
                     let transfer = FileTransfer {
-                        shared: Arc::clone(&self.shared),
+                        shared: Arc::clone(&shared),
                         key: upload.key.clone(),
                         file_id: upload.file_id.clone(),
                         follow_symlinks: upload.follow_symlinks,
+                        known: upload.known.clone(),
+                        hold: upload.hold,
                         updates: updates.clone(),
                         cancel: cancel.clone(),
                         counters: Counters::default(),
@@ -229,7 +278,7 @@ impl Engine {
         }
         let time_is_up = async {
             cancel.cancelled().await;
-            tokio::time::sleep(self.shared.settings.drain).await;
+            tokio::time::sleep(shared.settings.drain).await;
         };
         tokio::pin!(time_is_up);
         loop {
@@ -267,7 +316,7 @@ async fn report_defect(
     let upload = names.remove(&id);
     if let (Some(upload), Some(error)) = (upload, defect) {
         let result = Err(Error::Defect(error.to_string()));
-        let done = Done { upload, result, attempts: 1, retries: 0, wire_bytes: 0 };
+        let done = Done { upload, result, attempts: 1, retries: 0, wire_bytes: 0, resumed_parts: 0 };
         // Nobody listens only when the whole run is being dropped.
         let _ = updates.send(Update::Done(Box::new(done))).await;
     }
@@ -278,6 +327,7 @@ pub(crate) struct Counters {
     pub(crate) attempts: AtomicU32,
     pub(crate) retries: AtomicU64,
     pub(crate) wire_bytes: AtomicU64,
+    pub(crate) resumed_parts: AtomicU64,
 }
 
 /// One file on its way.
@@ -286,6 +336,8 @@ pub(crate) struct FileTransfer {
     pub(crate) key: Key,
     pub(crate) file_id: String,
     follow_symlinks: bool,
+    pub(crate) known: Option<Known>,
+    hold: bool,
     updates: mpsc::Sender<Update>,
     pub(crate) cancel: CancellationToken,
     pub(crate) counters: Counters,
@@ -306,6 +358,7 @@ impl FileTransfer {
             attempts: self.counters.attempts.load(Ordering::Relaxed).max(1),
             retries: self.counters.retries.load(Ordering::Relaxed),
             wire_bytes: self.counters.wire_bytes.load(Ordering::Relaxed),
+            resumed_parts: self.counters.resumed_parts.load(Ordering::Relaxed),
         };
         self.say(Update::Done(Box::new(done))).await;
     }
@@ -340,6 +393,58 @@ impl FileTransfer {
             }
         }
         Err(Error::Changed { path, reads: MAX_READS })
+    }
+
+    /// What a read of the file means beside what is known of its object: stored already, held back, or (`None`) to be
+    /// sent.
+    pub(crate) fn compare_with_known(
+        &self,
+        path: &Path,
+        stat: FileStat,
+        crc64: u64,
+    ) -> Result<Option<Stored>, Error> {
+        let Some(known) = &self.known else { return Ok(None) };
+        let is_same = known.size == stat.size && known.crc64nvme == encode_crc64(crc64);
+        if self.hold && !is_same {
+            return Err(Error::Held { path: path.to_owned() });
+        }
+        Ok((is_same && !known.is_doubtful).then(|| Stored {
+            stat,
+            crc64nvme: known.crc64nvme.clone(),
+            checksum: known.checksum.clone(),
+            etag: known.etag.clone(),
+            version_id: known.version_id.clone(),
+            sent: false,
+        }))
+    }
+
+    /// The same for a file that is not kept in memory. It is read only if that can make a difference.
+    pub(crate) async fn compare_large_with_known(
+        &self,
+        file: &read::OpenFile,
+    ) -> Result<Read<Option<Stored>>, Error> {
+        let Some(known) = &self.known else { return Ok(Read::Steady(None)) };
+        if known.size != file.stat.size {
+            return match self.hold {
+                true => Err(Error::Held { path: file.path.to_path_buf() }),
+                false => Ok(Read::Steady(None)),
+            };
+        }
+        if known.is_doubtful && !self.hold {
+            return Ok(Read::Steady(None));
+        }
+        let (reader, cancel) = (file.clone(), self.cancel.clone());
+        let hashed = on_blocking_thread(move || {
+            let hashed = reader.hash_range(ChecksumKind::Crc64Nvme, 0, reader.stat.size, &cancel)?;
+            Ok(if reader.is_steady()? { hashed } else { Read::Torn })
+        });
+        let Read::Steady(sums) = self.gate().unless_cancelled(hashed).await?? else { return Ok(Read::Torn) };
+        self.compare_with_known(&file.path, file.stat, sums.crc64).map(Read::Steady)
+    }
+
+    /// Whether the object is known to be other than it should be, whatever the server says of it.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.known.as_ref().is_some_and(|known| known.is_doubtful)
     }
 
     /// Memory for `bytes` of the file. Taken before they are read, given back after they are sent.

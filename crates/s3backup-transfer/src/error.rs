@@ -8,6 +8,8 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
 use s3backup_model::{FailureKind, Key};
 
+use crate::journal::JournalError;
+
 /// A failure of this crate.
 ///
 /// `Display` says what happened, to what, and what to do; the cause is in `source()`.
@@ -98,16 +100,16 @@ pub enum Error {
         /// The checksum that was asked for.
         checksum: &'static str,
     },
-    /// The server shows a checksum of other bytes.
+    /// The server shows a checksum of other bytes, or gives other bytes.
     #[error(
-        "the server holds other bytes than were sent as {key}: it shows {stored}, sent was {sent}. The object is not counted as backed up; the next run sends it again"
+        "{key} in the bucket is not what was sent: sent was {sent}, and the server shows {stored}. The object does not count as backed up"
     )]
     Mismatch {
         /// The object.
         key: Key,
-        /// What was sent.
+        /// What was sent: a checksum in base64, or how many bytes.
         sent: String,
-        /// What the server shows.
+        /// What the server shows of it.
         stored: String,
     },
     /// There is an object of that key which this job did not write.
@@ -119,6 +121,56 @@ pub enum Error {
         key: Key,
         /// Who wrote it, as far as it can be seen.
         writer: String,
+    },
+    /// Somebody else wrote to the key after it was looked at.
+    #[error("another program wrote {key} at the same time; it was not overwritten")]
+    Overtaken {
+        /// The object.
+        key: Key,
+    },
+    /// The content that was asked for can no longer be had.
+    #[error("{key} {why}")]
+    VersionGone {
+        /// The object.
+        key: Key,
+        /// What became of it.
+        why: &'static str,
+    },
+    /// The object is archived.
+    #[error(
+        "{key} is archived in storage class {storage_class} and cannot be read before it is thawed: ask for that with `aws s3api restore-object`, and try again when it is done (minutes to two days)"
+    )]
+    NeedsThaw {
+        /// The object.
+        key: Key,
+        /// For example `DEEP_ARCHIVE`.
+        storage_class: String,
+    },
+    /// What was downloaded could not be written.
+    #[error("cannot write what was downloaded of {key}")]
+    NotWritten {
+        /// The object.
+        key: Key,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+    /// The file differs from what the bucket is known to hold, and was to be left alone in that case.
+    #[error(
+        "{} changed, as many files did at once: what the bucket has of it was not overwritten. If the change is meant, let the next run send it", path.display()
+    )]
+    Held {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A multipart upload could not be remembered, or it is not known whether one was begun before.
+    #[error("{key} was not sent, because the record of unfinished uploads cannot be used")]
+    Journal {
+        /// The object.
+        key: Key,
+        /// What the journal says.
+        #[source]
+        cause: JournalError,
     },
     /// The work was told to stop.
     #[error("stopped before it was done")]
@@ -213,7 +265,7 @@ impl Meaning {
             (_, "BadDigest" | "XAmzContentSHA256Mismatch" | "IncompleteBody" | "InvalidDigest") => {
                 Self::Corrupted
             }
-            (401 | 403, _) => Self::Denied,
+            (401 | 403, _) | (_, "AccessDenied") => Self::Denied,
             _ => Self::Other,
         }
     }
@@ -252,13 +304,25 @@ impl Meaning {
 fn right(operation: &str) -> &str {
     match operation {
         "HeadObject" => "GetObject",
+        "HeadObjectVersion" => "GetObjectVersion",
+        "DeleteObjects" => "DeleteObject and s3:DeleteObjectVersion",
         "ListObjectsV2" => "ListBucket",
+        "ListMultipartUploads" => "ListBucketMultipartUploads",
         "CreateMultipartUpload" | "UploadPart" | "CompleteMultipartUpload" => "PutObject",
+        "ListParts" => "ListMultipartUploadParts",
         other => other,
     }
 }
 
 impl ServiceError {
+    /// An error about one of many objects, out of a reply that as a whole is good.
+    pub(crate) fn inside_reply(operation: &'static str, target: String, code: &str, message: &str) -> Self {
+        // The status of such a reply means nothing; the code must tell.
+        let meaning = Meaning::of(400, code);
+        let (code, message) = (code.to_owned(), message.to_owned());
+        Self { operation, target, status: 200, code, message, request_id: String::new(), meaning }
+    }
+
     /// The server's own words, where ours say too little.
     fn words(&self) -> String {
         match self.meaning {
@@ -355,8 +419,14 @@ impl Error {
             Self::Service(error) => error.kind(),
             Self::NoAnswer { .. } => FailureKind::Network,
             Self::NotEchoed { .. } | Self::Mismatch { .. } => FailureKind::Checksum,
-            Self::Conflict { .. } => FailureKind::Conflict,
-            Self::BadRequest { .. } | Self::Cancelled | Self::Defect(_) => FailureKind::Other,
+            Self::Conflict { .. } | Self::Overtaken { .. } => FailureKind::Conflict,
+            Self::Held { .. } => FailureKind::Guard,
+            Self::Journal { .. } => FailureKind::Catalog,
+            Self::VersionGone { .. } => FailureKind::VersionGone,
+            Self::NeedsThaw { .. } => FailureKind::NeedsThaw,
+            Self::NotWritten { .. } | Self::BadRequest { .. } | Self::Cancelled | Self::Defect(_) => {
+                FailureKind::Other
+            }
         }
     }
 
@@ -408,7 +478,7 @@ impl Error {
 
     /// Whether a condition of the request did not hold: somebody else wrote to the key.
     pub fn is_precondition(&self) -> bool {
-        self.service().is_some_and(ServiceError::is_precondition)
+        matches!(self, Self::Overtaken { .. }) || self.service().is_some_and(ServiceError::is_precondition)
     }
 
     /// The error and its causes in one line, each fact once: what a report shows.

@@ -17,6 +17,11 @@
 //!   after the read ([`MAX_READS`] tries).
 //! - A new key is put with `If-None-Match: *` where the server has it, so a strange object is never overwritten.
 //!   Without, each key is looked at before it is written, and a warning says what that cannot see.
+//! - What the caller knows the bucket to hold ([`Known`]) costs no request while the file still has those bytes; it is
+//!   replaced with `If-Match`, so that an object which somebody else wrote meanwhile is never overwritten.
+//! - With an [`UploadJournal`], a multipart upload that was interrupted is gone on with. A part that the server has is
+//!   kept only when its checksum, or its MD5 in the ETag, is that of the file's bytes now, and the file has the size,
+//!   times and inode of when the upload was begun; else it is sent again.
 //! - Memory is bounded by [`TransferSettings::memory_bytes`] and the number of requests, whatever the files are.
 
 mod body;
@@ -29,12 +34,14 @@ mod download;
 mod engine;
 mod error;
 mod headers;
+mod journal;
 mod listing;
 mod multipart;
 mod object;
 mod proof;
 mod put;
 mod read;
+mod resume;
 mod retry;
 mod settings;
 
@@ -46,8 +53,9 @@ pub use checksum::{ChecksumKind, crc64nvme_base64};
 pub use connect::{ConnectOptions, StaticCredentials};
 pub use control::{Versioning, WriteCondition};
 pub use download::Downloaded;
-pub use engine::{Done, Engine, Stored, Update, Upload};
+pub use engine::{Done, Engine, Known, Stored, Update, Upload};
 pub use error::{Error, ServiceError};
+pub use journal::{JournalError, OpenUpload, UploadJournal};
 pub use listing::Listed;
 pub use object::ObjectInfo;
 pub use read::MAX_READS;

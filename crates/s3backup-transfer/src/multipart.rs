@@ -1,7 +1,10 @@
 //! Large files: in parts, each proved by itself, completed only when the file did not change meanwhile.
 
+use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_sdk_s3::types::{
@@ -18,10 +21,21 @@ use crate::headers::{sse_headers, tagging, unquoted, version};
 use crate::object::ObjectInfo;
 use crate::put::{Decision, MAX_DECISIONS, metadata_of};
 use crate::read::{OpenFile, Read};
-use crate::{ChecksumKind, Error, ServiceError};
+use crate::resume::ListedPart;
+use crate::{ChecksumKind, Error, OpenUpload, ServiceError};
 
 /// How much longer a completion may take for each part.
 const PART_ALLOWANCE: Duration = Duration::from_millis(100);
+
+/// A multipart upload that this run fills.
+pub(crate) struct Multipart {
+    pub(crate) id: String,
+    pub(crate) part_size: u64,
+    /// The parts that an earlier run had sent, by number.
+    pub(crate) had: HashMap<i32, ListedPart>,
+    /// Whether an earlier run began it.
+    pub(crate) is_resumed: bool,
+}
 
 /// A part that the server has.
 struct SentPart {
@@ -44,61 +58,114 @@ impl FileTransfer {
             *size = file.stat.size;
             return Ok(Read::Torn);
         }
-        let condition = match self.before_sending(&file, part_size).await? {
+        match self.compare_large_with_known(&file).await? {
             Read::Torn => return Ok(Read::Torn),
-            Read::Steady(Before::Have(info, whole)) => {
-                return self.proved(file.stat, &whole, info, false).await.map(Read::Steady);
-            }
-            Read::Steady(Before::Put(condition)) => condition,
-        };
-        let upload_id = self.create(&file).await?;
-        let result = self.send_and_complete(&file, part_size, &upload_id, condition).await;
-        if !matches!(&result, Ok(Read::Steady(stored)) if stored.sent) {
-            self.abort(&upload_id).await;
+            Read::Steady(Some(stored)) => return Ok(Read::Steady(stored)),
+            Read::Steady(None) => {}
         }
-        result
+        let found = self.find_open(&file).await?;
+        let part_size = found.part_size().unwrap_or(part_size);
+        let before = self.before_sending(&file, part_size, found.is_gone()).await;
+        let mut resumed = found.open();
+        let condition = match before {
+            Ok(ControlFlow::Continue(condition)) => condition,
+            ended => {
+                let result = ended.map(|flow| flow.break_value().unwrap_or(Read::Torn));
+                if let Some(upload) = resumed {
+                    self.settle(&upload.id, &result).await;
+                }
+                return result;
+            }
+        };
+        loop {
+            let upload = match resumed.take() {
+                Some(upload) => upload,
+                None => self.begin(&file, part_size).await?,
+            };
+            let result = self.send_and_complete(&file, &upload, condition.clone()).await;
+            self.settle(&upload.id, &result).await;
+            match result {
+                // Somebody aborted it after its parts were listed.
+                Err(error) if upload.is_resumed && is_lost_upload(&error) => {}
+                result => return result,
+            }
+        }
     }
 
-    /// Looks whether the bucket has the file, before gigabytes are sent for nothing.
-    async fn before_sending(&self, file: &OpenFile, part_size: u64) -> Result<Read<Before>, Error> {
-        let fresh = || if self.is_conditional() { WriteCondition::New } else { WriteCondition::Always };
+    /// Looks whether the bucket has the file, before gigabytes are sent for nothing; not at an object that is known.
+    ///
+    /// `was_ours` says that an upload of this very file is gone and may have been completed: then an object with these
+    /// bytes is our own.
+    async fn before_sending(
+        &self,
+        file: &OpenFile,
+        part_size: u64,
+        was_ours: bool,
+    ) -> Result<ControlFlow<Read<Stored>, WriteCondition>, Error> {
+        let may_have = !self.is_doubtful();
+        if let Some(condition) = self.known_condition().filter(|_| !(was_ours && may_have)) {
+            return Ok(ControlFlow::Continue(condition));
+        }
         let info = match self.head().await {
             Ok(Some(info)) => info,
-            Ok(None) => return Ok(Read::Steady(Before::Put(fresh()))),
+            Ok(None) => return Ok(ControlFlow::Continue(self.fresh_condition())),
             // A host that may only write cannot look; the condition of the write itself protects what is there.
             Err(error) if error.service().is_some_and(ServiceError::is_denied) => {
-                return Ok(Read::Steady(Before::Put(fresh())));
+                let condition = self.known_condition().unwrap_or_else(|| self.fresh_condition());
+                return Ok(ControlFlow::Continue(condition));
             }
             Err(error) => return Err(error),
         };
-        if is_comparable(&info, self.kind(), file.stat.size, part_size) {
+        if may_have && is_comparable(&info, self.kind(), file.stat.size, part_size) {
             let (reader, kind, cancel) = (file.clone(), self.kind(), self.cancel.clone());
             let hashed = on_blocking_thread(move || {
                 let hashed = reader.hash_parts(kind, part_size, &cancel)?;
                 Ok(if reader.is_steady()? { hashed } else { Read::Torn })
             });
             let Read::Steady(parts) = self.gate().unless_cancelled(hashed).await?? else {
-                return Ok(Read::Torn);
+                return Ok(ControlFlow::Break(Read::Torn));
             };
             if let Some(whole) = combine(kind, &parts).filter(|whole| info.proof_of(whole, kind).is_some()) {
-                return Ok(Read::Steady(Before::Have(info, whole)));
+                let stored = self.proved(file.stat, &whole, info, was_ours).await?;
+                return Ok(ControlFlow::Break(Read::Steady(stored)));
             }
         }
-        Ok(match self.may_replace(&info)? {
-            WriteCondition::Replaces(_) if !self.is_conditional() => {
-                Read::Steady(Before::Put(WriteCondition::Always))
+        Ok(ControlFlow::Continue(match self.may_replace(&info)? {
+            WriteCondition::Replaces(_) if !self.is_conditional() => WriteCondition::Always,
+            condition => condition,
+        }))
+    }
+
+    /// Begins a multipart upload that the journal knows of, before and after.
+    async fn begin(&self, file: &OpenFile, part_size: u64) -> Result<Multipart, Error> {
+        self.note_intended().await?;
+        let is_unclear = AtomicBool::new(false);
+        let id = match self.create(file, &is_unclear).await {
+            Ok(id) => id,
+            Err(error) => {
+                if !is_unclear.load(Ordering::Relaxed) {
+                    self.note_ended().await;
+                }
+                return Err(error);
             }
-            condition => Read::Steady(Before::Put(condition)),
-        })
+        };
+        let begun = OpenUpload { upload_id: id.clone(), part_size, stat: file.stat, checksum: self.kind() };
+        if let Err(error) = self.note_begun(begun).await {
+            self.abort(&id).await;
+            return Err(error);
+        }
+        // What was kept of another upload went with it.
+        self.counters.resumed_parts.store(0, Ordering::Relaxed);
+        Ok(Multipart { id, part_size, had: HashMap::new(), is_resumed: false })
     }
 
     async fn send_and_complete(
         &self,
         file: &OpenFile,
-        part_size: u64,
-        upload_id: &str,
+        upload: &Multipart,
         condition: WriteCondition,
     ) -> Result<Read<Stored>, Error> {
+        let part_size = upload.part_size;
         let settings = &self.shared.settings;
         let parts_in_memory = usize::try_from(settings.memory_bytes / part_size).unwrap_or(usize::MAX).max(1);
         // One more than memory has room for, so that a part is waiting for it and not the other way round.
@@ -108,7 +175,7 @@ impl FileTransfer {
             .map(|index| {
                 let offset = index * part_size;
                 let len = part_size.min(file.stat.size - offset);
-                self.send_part(file, upload_id, index, offset, len)
+                self.keep_or_send_part(file, upload, index, offset, len)
             })
             .buffer_unordered(at_once)
             .try_collect::<Vec<_>>();
@@ -122,18 +189,34 @@ impl FileTransfer {
         if !on_blocking_thread(move || reader.is_steady()).await? {
             return Ok(Read::Torn);
         }
-        self.complete(file, upload_id, parts, condition).await.map(Read::Steady)
+        self.complete(file, upload, parts, condition).await.map(Read::Steady)
+    }
+
+    async fn keep_or_send_part(
+        &self,
+        file: &OpenFile,
+        upload: &Multipart,
+        index: u64,
+        offset: u64,
+        len: u64,
+    ) -> Result<SentPart, PartError> {
+        let number = i32::try_from(index + 1).unwrap_or(i32::MAX);
+        if let Some(listed) = upload.had.get(&number).filter(|listed| listed.size == len)
+            && let Some(sums) = self.prove_part(file, listed, offset).await?
+        {
+            return Ok(SentPart { number, etag: listed.etag.clone(), sums });
+        }
+        self.send_part(file, &upload.id, number, offset, len).await
     }
 
     async fn send_part(
         &self,
         file: &OpenFile,
         upload_id: &str,
-        index: u64,
+        number: i32,
         offset: u64,
         len: u64,
     ) -> Result<SentPart, PartError> {
-        let number = i32::try_from(index + 1).unwrap_or(i32::MAX);
         let is_streamed = len > self.shared.settings.memory_bytes;
         let _memory = self.reserve(if is_streamed { STREAM_BYTES } else { len }).await?;
         let (reader, kind, cancel) = (file.clone(), self.kind(), self.cancel.clone());
@@ -219,23 +302,15 @@ impl FileTransfer {
     }
 
     /// Begins a multipart upload. When the reply to a first try is lost, that try may have begun one whose id nobody
-    /// knows: a lifecycle rule removes it.
-    async fn create(&self, file: &OpenFile) -> Result<String, Error> {
+    /// knows: a lifecycle rule removes it. `is_unclear` says on failure whether there may be one.
+    async fn create(&self, file: &OpenFile, is_unclear: &AtomicBool) -> Result<String, Error> {
         let bucket = &self.shared.bucket;
         let settings = &self.shared.objects;
         // Once sent, the request is waited for also when the run is ending: what it began could not be aborted else.
-        self.repeat(self.gate(), "CreateMultipartUpload", Duration::ZERO, |attempt| async move {
-            self.note_attempt(attempt.number, 0);
+        self.repeat(self.gate(), "CreateMultipartUpload", Duration::ZERO, |attempt| {
+            let (algorithm, r#type) = algorithm_of(self.kind());
             let (sse, kms) = sse_headers(settings.sse.as_ref());
-            let (algorithm, r#type) = match self.kind() {
-                ChecksumKind::Crc64Nvme => {
-                    (Some(ChecksumAlgorithm::Crc64Nvme), Some(ChecksumType::FullObject))
-                }
-                ChecksumKind::Crc32c => (Some(ChecksumAlgorithm::Crc32C), Some(ChecksumType::FullObject)),
-                ChecksumKind::Sha256 => (Some(ChecksumAlgorithm::Sha256), Some(ChecksumType::Composite)),
-                ChecksumKind::None => (None, None),
-            };
-            let reply = bucket
+            let request = bucket
                 .client
                 .create_multipart_upload()
                 .bucket(bucket.name())
@@ -246,14 +321,19 @@ impl FileTransfer {
                 .set_ssekms_key_id(kms)
                 .set_tagging(tagging(settings))
                 .set_checksum_algorithm(algorithm)
-                .set_checksum_type(r#type)
-                .send()
-                .await
-                .map_err(|error| bucket.error("CreateMultipartUpload", &self.key, error))?;
-            reply
-                .upload_id()
-                .map(ToOwned::to_owned)
-                .ok_or_else(|| bucket.lost("CreateMultipartUpload", &self.key, "the reply names no upload"))
+                .set_checksum_type(r#type);
+            async move {
+                self.note_attempt(attempt.number, 0);
+                is_unclear.store(true, Ordering::Relaxed);
+                let reply = request.send().await.map_err(|error| {
+                    let error = bucket.error("CreateMultipartUpload", &self.key, error);
+                    is_unclear.store(attempt.ambiguous || error.is_ambiguous(), Ordering::Relaxed);
+                    error
+                })?;
+                reply.upload_id().map(ToOwned::to_owned).ok_or_else(|| {
+                    bucket.lost("CreateMultipartUpload", &self.key, "the reply names no upload")
+                })
+            }
         })
         .await
     }
@@ -261,7 +341,7 @@ impl FileTransfer {
     async fn complete(
         &self,
         file: &OpenFile,
-        upload_id: &str,
+        upload: &Multipart,
         mut parts: Vec<SentPart>,
         mut condition: WriteCondition,
     ) -> Result<Stored, Error> {
@@ -272,9 +352,11 @@ impl FileTransfer {
             .ok_or_else(|| Error::Defect("an upload without parts was to be completed".to_owned()))?;
         let mut ambiguous = false;
         let mut was_refused = false;
+        // Nobody looked at the object: a refusal is then the first that is heard of it.
+        let mut is_unseen = self.known_condition().is_some_and(|known| known == condition);
         for _ in 0..MAX_DECISIONS {
             let done =
-                self.complete_repeatedly(upload_id, &completed, &whole, &condition, &mut ambiguous).await;
+                self.complete_repeatedly(&upload.id, &completed, &whole, &condition, &mut ambiguous).await;
             let error = match done {
                 Ok(info) => {
                     if was_refused {
@@ -296,6 +378,7 @@ impl FileTransfer {
             }
             // S3 answers 404, not 412, when what was to be replaced is gone; the upload is still there then.
             if condition.if_match().is_some() && error.is_not_found() && !is_lost_upload(&error) {
+                is_unseen = false;
                 match self.decide(&whole, ambiguous).await? {
                     Decision::Have { info, sent } => {
                         return self.proved(file.stat, &whole, info, sent).await;
@@ -304,15 +387,21 @@ impl FileTransfer {
                 }
                 continue;
             }
-            // After a lost reply the upload may be gone because it was completed.
-            if error.is_precondition() || (ambiguous && error.is_not_found()) {
-                return match self.decide(&whole, ambiguous).await? {
-                    Decision::Have { info, sent } => self.proved(file.stat, &whole, info, sent).await,
-                    Decision::Put(_) if error.is_precondition() => {
-                        Err(self.conflict("it was written while this file was being sent"))
+            // After a lost reply, of this run or of the one before, the upload may be gone because it was completed.
+            let was_lost = ambiguous || (upload.is_resumed && !self.is_doubtful() && is_lost_upload(&error));
+            if error.is_precondition() || (was_lost && error.is_not_found()) {
+                match self.decide(&whole, was_lost).await? {
+                    Decision::Have { info, sent } => {
+                        return self.proved(file.stat, &whole, info, sent).await;
                     }
-                    Decision::Put(_) => Err(error),
-                };
+                    Decision::Put(next) if error.is_precondition() && is_unseen => condition = next,
+                    Decision::Put(_) if error.is_precondition() => {
+                        return Err(self.conflict("it was written while this file was being sent"));
+                    }
+                    Decision::Put(_) => return Err(error),
+                }
+                is_unseen = false;
+                continue;
             }
             return Err(error);
         }
@@ -389,8 +478,9 @@ impl FileTransfer {
         .build()
     }
 
-    /// Gives the parts back. A failure is a warning: the object is not affected, but the parts are paid for.
-    async fn abort(&self, upload_id: &str) {
+    /// Gives the parts back, and says whether that is done. A failure is a warning: the object is not affected, but the
+    /// parts are paid for.
+    pub(crate) async fn abort(&self, upload_id: &str) -> bool {
         let bucket = &self.shared.bucket;
         let operation = "AbortMultipartUpload";
         let aborting = self.repeat(self.last_gate(), operation, Duration::ZERO, |_| async {
@@ -407,18 +497,18 @@ impl FileTransfer {
         } else {
             aborting.await
         };
-        match result {
-            Err(error) if !error.is_not_found() => {
-                let message = format!(
-                    "an incomplete multipart upload of {} may be left in the bucket ({}): a lifecycle rule that aborts \
-                     incomplete uploads removes it",
-                    self.key,
-                    error.to_line()
-                );
-                self.say(Update::Warning { message }).await;
-            }
-            _ => {}
-        }
+        let error = match result {
+            Err(error) if !error.is_not_found() => error,
+            _ => return true,
+        };
+        let message = format!(
+            "an incomplete multipart upload of {} may be left in the bucket ({}): a lifecycle rule that aborts \
+             incomplete uploads removes it",
+            self.key,
+            error.to_line()
+        );
+        self.say(Update::Warning { message }).await;
+        false
     }
 }
 
@@ -429,20 +519,21 @@ fn is_comparable(info: &ObjectInfo, kind: ChecksumKind, size: u64, part_size: u6
     info.size == size && (info.crc64nvme.is_some() || info.checksum(kind).is_some() || has_etag_of_parts)
 }
 
+fn algorithm_of(kind: ChecksumKind) -> (Option<ChecksumAlgorithm>, Option<ChecksumType>) {
+    match kind {
+        ChecksumKind::Crc64Nvme => (Some(ChecksumAlgorithm::Crc64Nvme), Some(ChecksumType::FullObject)),
+        ChecksumKind::Crc32c => (Some(ChecksumAlgorithm::Crc32C), Some(ChecksumType::FullObject)),
+        ChecksumKind::Sha256 => (Some(ChecksumAlgorithm::Sha256), Some(ChecksumType::Composite)),
+        ChecksumKind::None => (None, None),
+    }
+}
+
 /// Whether the server says that the multipart upload, and not the object, is gone.
-fn is_lost_upload(error: &Error) -> bool {
+pub(crate) fn is_lost_upload(error: &Error) -> bool {
     error.service().is_some_and(|refusal| refusal.code == "NoSuchUpload")
 }
 
-/// What to do with a file before it is sent.
-enum Before {
-    /// The bucket has these bytes.
-    Have(ObjectInfo, Whole),
-    /// Write on this condition.
-    Put(WriteCondition),
-}
-
-enum PartError {
+pub(crate) enum PartError {
     Torn,
     Other(Box<Error>),
 }

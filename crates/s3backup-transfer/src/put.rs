@@ -54,6 +54,9 @@ impl FileTransfer {
                 return Ok(Read::Torn);
             }
         };
+        if let Some(stored) = self.compare_with_known(path, stat, sums.crc64)? {
+            return Ok(Read::Steady(stored));
+        }
         let stored = self.put(Payload::Whole(bytes), &sums, stat).await?;
         if stored.sent {
             self.sent(stat.size).await;
@@ -64,7 +67,7 @@ impl FileTransfer {
     /// Puts one object, deciding by what is there whether to create, to replace, or to leave it.
     async fn put(&self, payload: Payload, sums: &Sums, stat: FileStat) -> Result<Stored, Error> {
         let whole = Whole::single(sums);
-        let mut condition = if self.is_conditional() { WriteCondition::New } else { WriteCondition::Always };
+        let mut condition = self.known_condition().unwrap_or_else(|| self.fresh_condition());
         let mut was_refused = false;
         for _ in 0..MAX_DECISIONS {
             if condition == WriteCondition::Always
@@ -125,15 +128,30 @@ impl FileTransfer {
         .await
     }
 
+    /// Of the first write to a key of which nothing is known.
+    pub(crate) fn fresh_condition(&self) -> WriteCondition {
+        if self.is_conditional() { WriteCondition::New } else { WriteCondition::Always }
+    }
+
+    /// Of the first write to a key of which enough is known that nobody need look, on a server with conditions.
+    pub(crate) fn known_condition(&self) -> Option<WriteCondition> {
+        match &self.known {
+            _ if !self.is_conditional() => None,
+            Some(known) if !known.etag.is_empty() => Some(WriteCondition::Replaces(known.etag.clone())),
+            Some(known) if known.is_doubtful => Some(WriteCondition::New),
+            _ => None,
+        }
+    }
+
     /// What to do about an object that is there already, or is another than was thought.
     ///
     /// `ambiguous` says that an earlier try of the same request may have been carried out: then an object with our
-    /// bytes is our own.
+    /// bytes is our own. Of an object in doubt nothing else is believed.
     pub(crate) async fn decide(&self, whole: &Whole, ambiguous: bool) -> Result<Decision, Error> {
         let Some(info) = self.head().await? else {
             return Ok(Decision::Put(WriteCondition::New));
         };
-        if info.proof_of(whole, self.kind()).is_some() {
+        if (ambiguous || !self.is_doubtful()) && info.proof_of(whole, self.kind()).is_some() {
             return Ok(Decision::Have { info, sent: ambiguous });
         }
         self.may_replace(&info).map(Decision::Put)
@@ -151,8 +169,12 @@ impl FileTransfer {
         }
     }
 
-    /// On what condition the object may be replaced: it must be one of this job's.
+    /// On what condition the object may be replaced: it must be the one that is known, whoever wrote that, or one of
+    /// this job's.
     pub(crate) fn may_replace(&self, info: &ObjectInfo) -> Result<WriteCondition, Error> {
+        if self.known.as_ref().is_some_and(|known| !known.etag.is_empty() && known.etag == info.etag) {
+            return Ok(WriteCondition::Replaces(info.etag.clone()));
+        }
         let owner = &self.shared.objects.owner;
         match (info.metadata.get(OWNER), info.metadata.get(FILE)) {
             (Some(writer), Some(file)) if writer == owner && *file != self.file_id => Err(self

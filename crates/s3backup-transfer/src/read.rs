@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use md5::{Digest, Md5};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use s3backup_model::FileStat;
 use tokio_util::sync::CancellationToken;
 
 use crate::buffer::Buffer;
-use crate::checksum::{Hasher, Sums};
+use crate::checksum::{Hasher, Sums, hex};
 use crate::{ChecksumKind, Error};
 
 /// How often a file that changes while it is read is read before it counts as failed.
@@ -131,6 +132,34 @@ impl OpenFile {
         cancel: &CancellationToken,
     ) -> Result<Read<Sums>, Error> {
         let mut hasher = Hasher::new(kind);
+        let read = self.read_range(offset, len, cancel, |piece| hasher.update(piece))?;
+        Ok(if read { Read::Steady(hasher.finish()) } else { Read::Torn })
+    }
+
+    /// The same, together with the MD5, from one read.
+    pub(crate) fn hash_range_with_md5(
+        &self,
+        kind: ChecksumKind,
+        offset: u64,
+        len: u64,
+        cancel: &CancellationToken,
+    ) -> Result<Read<(Sums, String)>, Error> {
+        let (mut hasher, mut md5) = (Hasher::new(kind), Md5::new());
+        let read = self.read_range(offset, len, cancel, |piece| {
+            hasher.update(piece);
+            md5.update(piece);
+        })?;
+        Ok(if read { Read::Steady((hasher.finish(), hex(&md5.finalize()))) } else { Read::Torn })
+    }
+
+    /// Hands a range over piece by piece; `false` when the file has become too short for it.
+    fn read_range(
+        &self,
+        offset: u64,
+        len: u64,
+        cancel: &CancellationToken,
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<bool, Error> {
         let mut piece = vec![0; PIECE_BYTES.min(usize::try_from(len).unwrap_or(PIECE_BYTES))];
         let mut at = 0;
         while at < len {
@@ -139,13 +168,13 @@ impl OpenFile {
             }
             let size = piece.len().min(usize::try_from(len - at).unwrap_or(piece.len()));
             match self.file.read_exact_at(&mut piece[..size], offset + at) {
-                Ok(()) => hasher.update(&piece[..size]),
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Read::Torn),
+                Ok(()) => take(&piece[..size]),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
                 Err(error) => return Err(of_io("read", &self.path, error)),
             }
             at += size as u64;
         }
-        Ok(Read::Steady(hasher.finish()))
+        Ok(true)
     }
 
     /// Whether the file is as it was when it was opened, and still has its name.

@@ -31,7 +31,8 @@ pub struct TransferSettings {
     pub memory_bytes: u64,
     /// What proves that the bytes arrived.
     pub checksum: ChecksumKind,
-    /// How long files in flight may go on after cancellation; a multipart upload is aborted at once. Default 1 s.
+    /// How long files in flight may go on after cancellation; a multipart upload ends at once, and is aborted unless there
+    /// is a journal. Default 1 s.
     pub drain: Duration,
 }
 

@@ -41,6 +41,8 @@ async fn memory_is_bounded_by_the_setting_and_not_by_the_files() {
             key: s3backup_model::Key::new(format!("large-{index}")).unwrap(),
             file_id: format!("large-{index}"),
             follow_symlinks: false,
+            known: None,
+            hold: false,
         });
     }
     uploads.extend((0..40).map(|index| store.file(&format!("small-{index}"), &noise(index, 2 * MIB))));

@@ -80,6 +80,8 @@ pub(crate) async fn times_mode_and_tags_are_kept(store: &Store) {
             key: Key::new(name).unwrap(),
             file_id: name.to_owned(),
             follow_symlinks: false,
+            known: None,
+            hold: false,
         }
     });
     let given = ObjectSettings { tags: tags(&[("team", "fleet & co"), ("a", "1")]), ..objects("run-1") };

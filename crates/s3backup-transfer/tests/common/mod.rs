@@ -108,6 +108,8 @@ impl Store {
             key: Key::new(key).unwrap(),
             file_id: name.to_owned(),
             follow_symlinks: false,
+            known: None,
+            hold: false,
         }
     }
 
