@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumMode, CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{
+    ChecksumAlgorithm, ChecksumMode, CompletedMultipartUpload, CompletedPart, Delete, ObjectIdentifier,
+};
 use futures::FutureExt as _;
 use s3backup_local_s3::{Fault, FaultKind, LocalS3, Operation};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -97,6 +99,134 @@ async fn replies_that_break_off() {
         }
         assert!(get(&client, "k").await.unwrap() == bytes(length, 1));
     }
+}
+
+/// An open upload of one part, and what completes it.
+async fn one_part(client: &Client, key: &str) -> (String, CompletedMultipartUpload) {
+    let upload = client.create_multipart_upload().bucket(BUCKET).key(key).send().await.unwrap();
+    let id = upload.upload_id.unwrap();
+    let part = client.upload_part().bucket(BUCKET).key(key).upload_id(&id).part_number(1);
+    let part = part.body(ByteStream::from_static(b"x")).send().await.unwrap();
+    let part = CompletedPart::builder().part_number(1).set_e_tag(part.e_tag).build();
+    (id, CompletedMultipartUpload::builder().parts(part).build())
+}
+
+fn keys_to_delete(keys: &[&str]) -> Delete {
+    let object = |key: &&str| ObjectIdentifier::builder().key(*key).build().unwrap();
+    Delete::builder().set_objects(Some(keys.iter().map(object).collect())).build().unwrap()
+}
+
+#[tokio::test]
+async fn listings_and_deletes_fail_as_often_as_asked_for() {
+    let slow = status(503, "SlowDown");
+    let server = start().await;
+    let client = client(&server);
+    let (id, _) = one_part(&client, "a/k").await;
+    put(&client, "a/x", b"x").await;
+    let parts = || client.list_parts().bucket(BUCKET).key("a/k").upload_id(&id).send();
+    let uploads = |prefix: &str| client.list_multipart_uploads().bucket(BUCKET).prefix(prefix).send();
+    let delete = |key: &str| client.delete_object().bucket(BUCKET).key(key).send();
+    let many = || client.delete_objects().bucket(BUCKET).delete(keys_to_delete(&["a/x"])).send();
+    let fault = |kind, operation| Fault::new(kind).on(operation).first(2);
+    server.faults().set([
+        fault(FaultKind::SlowDown, Operation::ListParts).key_contains("a/k"),
+        fault(FaultKind::SlowDown, Operation::ListMultipartUploads).key_contains("a/"),
+        fault(FaultKind::SlowDown, Operation::DeleteObject).key_contains("a/x"),
+        fault(FaultKind::SlowDown, Operation::DeleteObjects),
+    ]);
+    uploads("b/").await.unwrap();
+    delete("other").await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(refused(parts()).await, slow);
+        assert_eq!(refused(uploads("a/")).await, slow);
+        assert_eq!(refused(delete("a/x")).await, slow);
+        assert_eq!(refused(many()).await, slow);
+    }
+    assert_eq!(get(&client, "a/x").await.unwrap(), b"x");
+    assert_eq!(parts().await.unwrap().parts().len(), 1);
+    assert_eq!(uploads("a/").await.unwrap().uploads().len(), 1);
+    many().await.unwrap();
+
+    put(&client, "a/x", b"x").await;
+    for kind in [FaultKind::ResetBeforeReply, FaultKind::ResetInReply] {
+        let cut = |operation| Fault::new(kind.clone()).on(operation).first(1);
+        server.faults().set([cut(Operation::ListParts), cut(Operation::ListMultipartUploads)]);
+        assert!(parts().await.is_err() && uploads("").await.is_err());
+        assert_eq!(parts().await.unwrap().parts().len(), 1);
+        assert_eq!(uploads("").await.unwrap().uploads().len(), 1);
+    }
+    for operation in [Operation::DeleteObject, Operation::DeleteObjects] {
+        put(&client, "a/x", b"x").await;
+        server.faults().set([
+            Fault::new(FaultKind::ResetBeforeReply).on(operation).nth(1),
+            Fault::new(FaultKind::LostReply).on(operation).nth(2),
+        ]);
+        for left in [Some(b"x".to_vec()), None] {
+            if operation == Operation::DeleteObject {
+                cut_off(delete("a/x")).await;
+            } else {
+                cut_off(many()).await;
+            }
+            assert_eq!(get(&client, "a/x").await, left, "{operation}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn single_keys_of_a_delete_fail() {
+    let fault = Fault::new(FaultKind::ErrorInOkReply).on(Operation::DeleteObjects).key_contains("bad");
+    let (server, client) = start_with(fault.first(1)).await;
+    for key in ["bad", "good"] {
+        put(&client, key, b"x").await;
+    }
+    let delete = || client.delete_objects().bucket(BUCKET).delete(keys_to_delete(&["bad", "good"])).send();
+    let reply = delete().await.unwrap();
+    assert_eq!(reply.deleted()[0].key(), Some("good"));
+    assert_eq!((reply.errors()[0].key(), reply.errors()[0].code()), (Some("bad"), Some("InternalError")));
+    assert_eq!(get(&client, "bad").await.unwrap(), b"x");
+    assert!(delete().await.unwrap().errors().is_empty());
+    assert_eq!(get(&client, "bad").await, None);
+
+    server.faults().set([Fault::new(FaultKind::ErrorInOkReply).on(Operation::DeleteObjects)]);
+    assert_eq!(delete().await.unwrap().errors().len(), 2, "without a key all of them fail");
+}
+
+#[tokio::test]
+async fn lost_replies_of_multipart_uploads() {
+    let (server, client) =
+        start_with(Fault::new(FaultKind::LostReply).on(Operation::CreateMultipartUpload).first(1)).await;
+    cut_off(client.create_multipart_upload().bucket(BUCKET).key("k").send()).await;
+    let open = client.list_multipart_uploads().bucket(BUCKET).send().await.unwrap();
+    assert_eq!(open.uploads().len(), 1, "an upload that nobody knows of");
+    let orphan = open.uploads()[0].upload_id().unwrap();
+    client.abort_multipart_upload().bucket(BUCKET).key("k").upload_id(orphan).send().await.unwrap();
+
+    server.faults().set([Fault::new(FaultKind::LostReply).on(Operation::CompleteMultipartUpload).first(1)]);
+    let (id, parts) = one_part(&client, "k").await;
+    let complete = || client.complete_multipart_upload().bucket(BUCKET).key("k").upload_id(&id);
+    let complete = || complete().multipart_upload(parts.clone()).send();
+    cut_off(complete()).await;
+    assert_eq!(get(&client, "k").await.unwrap(), b"x", "it was carried out");
+    assert_eq!(refused(complete()).await, status(404, "NoSuchUpload"), "which a retry must be ready for");
+}
+
+#[tokio::test]
+async fn replies_that_stop() {
+    let (server, client) =
+        start_with(Fault::new(FaultKind::HangInReply).on(Operation::GetObject).first(1)).await;
+    let body = bytes(3_000_000, 1);
+    put(&client, "k", &body).await;
+    let mut reply = client.get_object().bucket(BUCKET).key("k").send().await.unwrap();
+    let mut got = Vec::new();
+    while got.len() < body.len() / 2 {
+        got.extend(reply.body.next().await.unwrap().unwrap());
+    }
+    assert!(got == body[..body.len() / 2]);
+    assert!(get(&client, "k").await.unwrap() == body, "others are served");
+    let mut next = Box::pin(reply.body.next());
+    assert!(next.as_mut().now_or_never().is_none(), "nothing more came");
+    server.shutdown().await;
+    assert!(next.await.unwrap().is_err(), "until the server stops");
 }
 
 #[tokio::test]

@@ -150,8 +150,8 @@ async fn composite_checksums() {
     let listed = client.list_parts().bucket(BUCKET).key("k").upload_id(&id).send().await.unwrap();
     assert_eq!(listed.checksum_type, Some(ChecksumType::Composite));
     let sums: Vec<_> = listed.parts().iter().map(|part| part.checksum_sha256.clone()).collect();
-    let sent = done.iter().map(|part| part.clone().build().checksum_sha256);
-    assert_eq!(sums, sent.collect::<Vec<_>>());
+    let expected = done.iter().map(|part| part.clone().build().checksum_sha256);
+    assert_eq!(sums, expected.collect::<Vec<_>>());
     let complete = |parts: Vec<CompletedPart>| {
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let request = client.complete_multipart_upload().bucket(BUCKET).key("k").upload_id(&id);
