@@ -1,6 +1,8 @@
 //! What a value must be: checks one, and reads one from the text of an environment variable.
 
+use chrono_tz::Tz;
 use figment::value::{Dict, Tag, Value};
+use s3backup_core::options::Schedule;
 use s3backup_model::Name;
 
 use crate::say::{looks_secret, show_quoted};
@@ -33,7 +35,10 @@ impl Kind {
             }
             Self::Name | Self::Job => return name(value),
             Self::Zone => text.and_then(values::zone).is_some(),
-            Self::Select => return select(value),
+            Self::Truth => matches!(value, Value::Bool(..)),
+            Self::Percent => text.and_then(values::percent).is_some(),
+            Self::Cron => return cron(self, value),
+            Self::Select => text.and_then(values::select).is_some(),
             Self::Bucket => text.is_some_and(is_bucket),
             Self::Endpoint if text.is_some_and(is_embedded) => true,
             Self::Endpoint | Self::Url => return self.check_url(value),
@@ -67,6 +72,7 @@ impl Kind {
         let as_text = || Value::from(text);
         match self {
             Self::Count { .. } => text.trim().parse::<u64>().map_or_else(|_| as_text(), Value::from),
+            Self::Truth => text.trim().parse::<bool>().map_or_else(|_| as_text(), Value::from),
             Self::Texts | Self::Argv | Self::Words(_) | Self::Only("[]", _)
                 if !text.trim_start().starts_with('[') =>
             {
@@ -106,11 +112,12 @@ fn name(value: &Value) -> Result<(), String> {
     }
 }
 
-fn select(value: &Value) -> Result<(), String> {
+/// What is wrong with an expression does not depend on the zone.
+fn cron(kind: Kind, value: &Value) -> Result<(), String> {
     match value.as_str() {
-        Some("changed") => Err(not_built("choosing what changed (\"all\", the default, takes every file)")),
-        Some(text) if values::select(text).is_some() => Ok(()),
-        _ => Err(Kind::Select.complain(value)),
+        Some(text) if looks_secret(text) => Err(kind.complain(value)),
+        Some(text) => Schedule::new(text, Tz::UTC).map(drop).map_err(|error| error.to_string()),
+        None => Err(kind.complain(value)),
     }
 }
 

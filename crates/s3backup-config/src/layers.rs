@@ -4,7 +4,7 @@ use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
 use crate::parse::Lines;
-use crate::schema::{Key, Kind, SETTINGS};
+use crate::schema::{Key, Kind, OPTIONAL, SETTINGS};
 
 /// Settings of one source.
 pub(crate) struct Layer {
@@ -47,10 +47,11 @@ pub(crate) struct Merged {
 impl Merged {
     /// Merges layers, the strongest last: tables merge, all else is replaced.
     pub(crate) fn new(layers: Vec<Layer>, file: String, lines: Lines, job_path: Option<String>) -> Self {
-        let has_slack = layers.iter().any(|layer| layer.dict.contains_key("slack"));
         let mut base = defaults(SETTINGS);
-        if !has_slack {
-            base.remove("slack");
+        for name in OPTIONAL {
+            if !layers.iter().any(|layer| layer.dict.contains_key(name)) {
+                base.remove(name);
+            }
         }
         let figment = layers.into_iter().fold(Figment::from(Layer::new("default", base)), Figment::merge);
         let mut tree =

@@ -57,6 +57,6 @@ pub use error::{Error, Problem};
 pub use explain::Explained;
 pub use load::{Loaded, load};
 pub use request::{Override, Request};
-pub use settings::{Logging, Settings};
+pub use settings::{Logging, Prune, Settings};
 pub use template::template;
 pub use tolerant::tolerant_slack;

@@ -20,6 +20,9 @@ pub(crate) struct Raw {
     pub(crate) source: Vec<RawSource>,
     pub(crate) destination: RawDestination,
     pub(crate) transfer: RawTransfer,
+    pub(crate) guard: RawGuard,
+    pub(crate) schedule: Option<RawSchedule>,
+    pub(crate) prune: Option<RawPrune>,
     pub(crate) slack: Option<RawSlack>,
     pub(crate) logging: RawLogging,
 }
@@ -32,6 +35,7 @@ pub(crate) struct RawStep {
     #[serde(default)]
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) pass_env: Vec<String>,
+    pub(crate) each: String,
     #[serde(deserialize_with = "values::read_duration")]
     pub(crate) timeout: Duration,
     pub(crate) on_failure: String,
@@ -43,6 +47,7 @@ pub(crate) struct RawSource {
     pub(crate) include: Vec<String>,
     pub(crate) exclude: Vec<String>,
     pub(crate) select: String,
+    pub(crate) compare: String,
     #[serde(deserialize_with = "values::read_duration")]
     pub(crate) min_age: Duration,
     pub(crate) symlinks: String,
@@ -73,6 +78,30 @@ pub(crate) struct RawTransfer {
     pub(crate) checksum: String,
     #[serde(deserialize_with = "values::read_duration")]
     pub(crate) grace: Duration,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct RawGuard {
+    #[serde(deserialize_with = "values::read_percent")]
+    pub(crate) max_changed: u8,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct RawSchedule {
+    pub(crate) cron: Option<String>,
+    pub(crate) catch_up: bool,
+    #[serde(deserialize_with = "values::read_duration")]
+    pub(crate) deadline: Duration,
+    #[serde(deserialize_with = "values::read_duration")]
+    pub(crate) max_runtime: Duration,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct RawPrune {
+    pub(crate) keep_daily: Option<u32>,
+    pub(crate) keep_monthly: Option<u32>,
+    #[serde(default, deserialize_with = "values::read_maybe_duration")]
+    pub(crate) local_after: Option<Duration>,
 }
 
 #[derive(Debug, Deserialize)]

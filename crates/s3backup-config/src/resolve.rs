@@ -2,15 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use chrono_tz::Tz;
 use s3backup_core::options::{
-    ChecksumKind, Destination, OnFailure, Source, Sse, Step, Symlinks, TransferSettings,
+    ChecksumKind, Compare, Destination, Each, OnFailure, Schedule, ScheduleOptions, Source, Sse, Step,
+    Symlinks, TransferSettings,
 };
 use s3backup_model::Name;
 use slog::Level;
 
-use crate::raw::{Raw, RawDestination, RawLogging, RawSource, RawStep, RawTransfer};
+use crate::raw::{Raw, RawDestination, RawLogging, RawPrune, RawSchedule, RawSource, RawStep, RawTransfer};
 use crate::search::plain;
-use crate::settings::{Logging, Settings};
+use crate::settings::{Logging, Prune, Settings};
 use crate::{Request, slack, values};
 
 /// The most tags that an object can have.
@@ -46,7 +48,7 @@ impl<'r> Resolver<'r> {
             None => Some(Name::lossy(&self.request.host_name)),
         };
         let timezone = values::zone(&raw.timezone);
-        let state_dir = raw.state_dir.as_deref().map(|dir| self.absolute(dir));
+        let state_dir = self.state_dir(raw.state_dir.as_deref());
         let steps = raw.step.into_iter().enumerate().filter_map(|(i, step)| self.step(i, step)).collect();
         if raw.source.is_empty() {
             self.problem("source", "missing; say with [[source]] and its `path` what is to be backed up");
@@ -56,6 +58,8 @@ impl<'r> Resolver<'r> {
         let (destination, embedded_dir) = self.destination(raw.destination);
         let grace = raw.transfer.grace;
         let transfer = transfer(&raw.transfer);
+        let schedule = raw.schedule.and_then(|raw| self.schedule(&raw, timezone.unwrap_or_default()));
+        let prune = raw.prune.map(|raw| self.prune(&raw));
         let slack = raw.slack.and_then(|raw| slack::resolve(self, raw));
         let logging = self.logging(&raw.logging);
         if !self.problems.is_empty() {
@@ -65,13 +69,16 @@ impl<'r> Resolver<'r> {
             job: job?,
             host: host?,
             timezone: timezone?,
-            state_dir: state_dir.or_else(|| default_state_dir(self.request)),
+            state_dir: state_dir?,
             steps,
             sources,
             destination,
             embedded_dir,
             transfer,
             grace,
+            max_changed_percent: raw.guard.max_changed,
+            schedule,
+            prune,
             slack,
             logging,
         })
@@ -79,6 +86,49 @@ impl<'r> Resolver<'r> {
 
     fn name(&mut self, key: &str, text: &str) -> Option<Name> {
         Name::new(text).map_err(|error| self.problem(key, error.to_string())).ok()
+    }
+
+    /// The default is in the merged values already, if this machine has one.
+    fn state_dir(&mut self, given: Option<&Path>) -> Option<PathBuf> {
+        if given.is_none() {
+            self.problem(
+                "state_dir",
+                "missing, as neither XDG_STATE_HOME nor HOME is set; name the directory for the catalog and the lock",
+            );
+        }
+        Some(self.absolute(given?))
+    }
+
+    fn schedule(&mut self, raw: &RawSchedule, timezone: Tz) -> Option<ScheduleOptions> {
+        let Some(cron) = &raw.cron else {
+            self.problem(
+                "schedule.cron",
+                "missing; say when a run is due, such as \"0 20 * * *\" for every day at 20:00",
+            );
+            return None;
+        };
+        let schedule =
+            Schedule::new(cron, timezone).map_err(|error| self.problem("schedule.cron", error.to_string()));
+        let mut options = ScheduleOptions::new(schedule.ok()?);
+        options.catch_up = raw.catch_up;
+        options.deadline = raw.deadline;
+        options.max_runtime = raw.max_runtime;
+        Some(options)
+    }
+
+    fn prune(&mut self, raw: &RawPrune) -> Prune {
+        let prune = Prune {
+            keep_daily: raw.keep_daily,
+            keep_monthly: raw.keep_monthly,
+            local_after: raw.local_after,
+        };
+        if prune == Prune::default() {
+            self.problem(
+                "prune",
+                "says nothing; set keep_daily, keep_monthly or local_after, or leave the table out to delete nothing",
+            );
+        }
+        prune
     }
 
     fn step(&mut self, i: usize, raw: RawStep) -> Option<Step> {
@@ -93,6 +143,7 @@ impl<'r> Resolver<'r> {
         step.cwd = Some(cwd);
         step.env = raw.env;
         step.pass_env = raw.pass_env;
+        step.each = if raw.each == "day" { Each::Day } else { Each::Run };
         step.timeout = raw.timeout;
         step.on_failure = if raw.on_failure == "continue" { OnFailure::Continue } else { OnFailure::Abort };
         Some(step)
@@ -108,6 +159,7 @@ impl<'r> Resolver<'r> {
             .include(raw.include)
             .exclude(raw.exclude)
             .select(values::select(&raw.select)?)
+            .compare(if raw.compare == "checksum" { Compare::Checksum } else { Compare::Times })
             .min_age(raw.min_age)
             .symlinks(symlinks)
             .prefix(raw.prefix);
@@ -172,12 +224,13 @@ fn program(mut command: Vec<String>, cwd: &Path) -> Vec<String> {
     command
 }
 
+/// Root has a home, too, but what a machine backs up is the machine's and not root's.
 pub(crate) fn default_state_dir(request: &Request) -> Option<PathBuf> {
-    if request.user == 0 {
-        return Some(PathBuf::from("/var/lib/s3backup"));
-    }
-    let home = || request.folder("HOME").map(|home| home.join(".local/state"));
-    request.folder("XDG_STATE_HOME").or_else(home).map(|folder| folder.join("s3backup"))
+    let fallback = || match request.user {
+        0 => Some(PathBuf::from("/var/lib")),
+        _ => request.folder("HOME").map(|home| home.join(".local/state")),
+    };
+    request.folder("XDG_STATE_HOME").or_else(fallback).map(|folder| folder.join("s3backup"))
 }
 
 fn transfer(raw: &RawTransfer) -> TransferSettings {

@@ -62,8 +62,12 @@ impl Kind {
                 "a list of the program and its arguments, such as [\"python3\", \"x.py\"]".to_owned()
             }
             Self::Map | Self::SecretMap => "a table of texts, such as { name = \"value\" }".to_owned(),
+            Self::Truth => "true or false".to_owned(),
+            Self::Percent => "a share from \"1%\" to \"100%\", or \"off\"".to_owned(),
+            Self::Cron => "a cron expression in quotes, such as \"0 20 * * *\"".to_owned(),
             Self::Select => {
-                "one of \"all\", \"day:yesterday\", \"day:today\", or a day such as \"day:2026-11-23\""
+                "one of \"changed\", \"all\", \"day:yesterday\", \"day:today\", or a day such as \
+                             \"day:2026-11-23\""
                     .to_owned()
             }
             Self::Bucket => "the name of a bucket, without s3:// and without a slash".to_owned(),

@@ -41,6 +41,12 @@ pub(crate) enum Kind {
     Map,
     /// The same, where a text may be a secret.
     SecretMap,
+    /// Yes or no.
+    Truth,
+    /// A share from 1% to 100%, or `off`, which is 100%.
+    Percent,
+    /// A cron expression.
+    Cron,
     /// Which files of a source to take.
     Select,
     /// A bucket's name.
@@ -85,16 +91,19 @@ pub(crate) const SETTINGS: &[Key] = &[
     key("source", Kind::Tables(SOURCE)),
     key("destination", Kind::Table(DESTINATION)),
     key("transfer", Kind::Table(TRANSFER)),
+    key("guard", Kind::Table(GUARD)),
+    key("schedule", Kind::Table(SCHEDULE)),
+    key("prune", Kind::Table(PRUNE)),
     key("slack", Kind::Table(SLACK)),
     key("logging", Kind::Table(LOGGING)),
-    key("guard", Kind::NotBuilt("the guard against mass changes")),
-    key("schedule", Kind::NotBuilt("the scheduler (let cron, systemd or Airflow call `backup run`)")),
-    key("verify", Kind::NotBuilt("verifying the bucket")),
-    key("prune", Kind::NotBuilt("retention (nothing is ever deleted)")),
+    key("verify", Kind::NotBuilt("verifying the bucket by itself")),
     key("alert", Kind::NotBuilt("alerting by a command")),
     key("ping", Kind::NotBuilt("pinging a health check")),
     key("metrics", Kind::NotBuilt("metrics")),
 ];
+
+/// Tables whose presence means something: they have no defaults where nothing names them.
+pub(crate) const OPTIONAL: [&str; 3] = ["schedule", "prune", "slack"];
 
 const STEP: &[Key] = &[
     key("name", Kind::Text),
@@ -102,7 +111,7 @@ const STEP: &[Key] = &[
     key("cwd", Kind::Path),
     key("env", Kind::SecretMap),
     with("pass_env", Kind::Texts, ""),
-    key("each", Kind::Only("run", "running a step for each missed day")),
+    with("each", Kind::Word(&["run", "day"]), "run"),
     with("timeout", Kind::Duration { zero: false }, "30m"),
     with("on_failure", Kind::Word(&["abort", "continue"]), "abort"),
 ];
@@ -111,8 +120,8 @@ const SOURCE: &[Key] = &[
     key("path", Kind::Path),
     with("include", Kind::Texts, ""),
     with("exclude", Kind::Texts, ""),
-    with("select", Kind::Select, "all"),
-    key("compare", Kind::NotBuilt("comparing with what was sent before")),
+    with("select", Kind::Select, "changed"),
+    with("compare", Kind::Word(&["mtime", "checksum"]), "mtime"),
     with("min_age", Kind::Duration { zero: true }, "2m"),
     with("symlinks", Kind::Word(&["skip", "follow"]), "skip"),
     with("prefix", Kind::MaybeText, ""),
@@ -143,6 +152,22 @@ const TRANSFER: &[Key] = &[
         "encrypt_to",
         Kind::Only("[]", "encryption by this program (`destination.sse` lets the server encrypt)"),
     ),
+];
+
+const GUARD: &[Key] = &[with("max_changed", Kind::Percent, "50%")];
+
+const SCHEDULE: &[Key] = &[
+    key("cron", Kind::Cron),
+    with("catch_up", Kind::Truth, "true"),
+    with("deadline", Kind::Duration { zero: false }, "1h"),
+    with("max_runtime", Kind::Duration { zero: false }, "10h"),
+    key("warn_after", Kind::NotBuilt("the alert that a run takes long")),
+];
+
+const PRUNE: &[Key] = &[
+    key("keep_daily", Kind::Count { least: 1, most: 36_500, auto: false }),
+    key("keep_monthly", Kind::Count { least: 1, most: 1200, auto: false }),
+    key("local_after", Kind::Duration { zero: false }),
 ];
 
 const SLACK: &[Key] = &[

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono_tz::Tz;
-use s3backup_core::options::{Destination, SlackOptions, Source, Step, TransferSettings};
+use s3backup_core::options::{Destination, ScheduleOptions, SlackOptions, Source, Step, TransferSettings};
 use s3backup_model::Name;
 use slog::Level;
 
@@ -19,9 +19,9 @@ pub struct Settings {
     pub host: Name,
     /// The zone of days and of times in texts. Default: UTC.
     pub timezone: Tz,
-    /// Where state of the job is kept on this machine. Default: `/var/lib/s3backup` for root, else the XDG state
-    /// directory; `None` where neither `HOME` nor `XDG_STATE_HOME` is set.
-    pub state_dir: Option<PathBuf>,
+    /// Where catalog and lock are kept on this machine; not on a network file system. Default: the XDG state directory,
+    /// and for root `/var/lib/s3backup` unless `XDG_STATE_HOME` is set.
+    pub state_dir: PathBuf,
     /// Programs that run before the upload, in this order.
     pub steps: Vec<Step>,
     /// What is backed up; at least one.
@@ -34,6 +34,13 @@ pub struct Settings {
     pub transfer: TransferSettings,
     /// How long the process may take to end after a signal. Default 3 s.
     pub grace: Duration,
+    /// More than this share of the known files changed at once, in percent, and nothing is overwritten. Default 50; at 100
+    /// nothing is ever held back.
+    pub max_changed_percent: u8,
+    /// When runs are due, in the zone of [`timezone`](Self::timezone), if the configuration says.
+    pub schedule: Option<ScheduleOptions>,
+    /// What may be deleted; nothing is where it is absent.
+    pub prune: Option<Prune>,
     /// How Slack is told, if it is.
     pub slack: Option<SlackOptions>,
     /// The log.
@@ -55,10 +62,25 @@ impl fmt::Debug for Settings {
             .field("embedded_dir", &self.embedded_dir)
             .field("transfer", &self.transfer)
             .field("grace", &self.grace)
+            .field("max_changed_percent", &self.max_changed_percent)
+            .field("schedule", &self.schedule)
+            .field("prune", &self.prune)
             .field("slack", &self.slack)
             .field("logging", &self.logging)
             .finish()
     }
+}
+
+/// What may be deleted. One of them at least is set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Prune {
+    /// Of the newest so many days the last run is kept.
+    pub keep_daily: Option<u32>,
+    /// Of the newest so many months the last run is kept.
+    pub keep_monthly: Option<u32>,
+    /// Local files that are proved to be in the bucket go this long after they were modified.
+    pub local_after: Option<Duration>,
 }
 
 /// What the log is like.

@@ -9,17 +9,21 @@ use figment::value::Value;
 use s3backup_core::options::Select;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+/// No duration here is meant to be longer, and no date that one is added to leaves the calendar.
+const MAX_DURATION: Duration = Duration::from_hours(100 * 366 * 24);
+
 pub(crate) fn duration(text: &str) -> Option<Duration> {
-    humantime::parse_duration(text.trim()).ok()
+    humantime::parse_duration(text.trim()).ok().filter(|duration| *duration <= MAX_DURATION)
 }
 
 pub(crate) fn size(text: &str) -> Option<u64> {
     text.trim().parse::<ByteSize>().ok().map(|size| size.as_u64())
 }
 
-/// `all`, `day:yesterday`, `day:today` or `day:2026-11-23`.
+/// `changed`, `all`, `day:yesterday`, `day:today` or `day:2026-11-23`.
 pub(crate) fn select(text: &str) -> Option<Select> {
     match text {
+        "changed" => Some(Select::Changed),
         "all" => Some(Select::All),
         "day:yesterday" => Some(Select::Yesterday),
         "day:today" => Some(Select::Today),
@@ -28,6 +32,16 @@ pub(crate) fn select(text: &str) -> Option<Select> {
             NaiveDate::parse_from_str(date, "%Y-%m-%d").ok().map(Select::Day)
         }
     }
+}
+
+/// `1%` to `100%`; `off` is 100, as no share is above that.
+pub(crate) fn percent(text: &str) -> Option<u8> {
+    let text = text.trim();
+    if text == "off" {
+        return Some(100);
+    }
+    let number = text.strip_suffix('%')?.trim_end().parse().ok()?;
+    (1..=100).contains(&number).then_some(number)
 }
 
 pub(crate) fn zone(text: &str) -> Option<Tz> {
@@ -48,6 +62,18 @@ pub(crate) fn bytes(value: &Value) -> Option<u64> {
 pub(crate) fn read_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     duration(&text).ok_or_else(|| D::Error::custom("not a duration"))
+}
+
+/// `None` if the key is absent, too; serde then needs `default`.
+pub(crate) fn read_maybe_duration<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    read_duration(deserializer).map(Some)
+}
+
+pub(crate) fn read_percent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    percent(&text).ok_or_else(|| D::Error::custom("not a percentage"))
 }
 
 pub(crate) fn read_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
@@ -72,13 +98,17 @@ mod tests {
     fn texts_are_read_as_people_write_them() {
         assert_eq!(duration("2m"), Some(Duration::from_mins(2)));
         assert_eq!(duration("1h 30m"), Some(Duration::from_mins(90)));
-        assert_eq!(duration("120"), None);
+        assert_eq!(duration("30d"), Some(Duration::from_hours(30 * 24)));
+        assert_eq!(["120", "1000 years", "99999999999999999999s"].map(duration), [None; 3]);
+        assert_eq!(["1%", "50 %", "100%", "off"].map(percent), [Some(1), Some(50), Some(100), Some(100)]);
+        assert_eq!(["0%", "101%", "-1%", "50", "+5 %%", "0.5%"].map(percent), [None; 6]);
         assert_eq!(size("64 MiB"), Some(64 << 20));
         assert_eq!(size("20MB"), Some(20_000_000));
         assert_eq!(size("4096"), Some(4096));
         assert_eq!(size("-1 B"), None);
         assert_eq!(select("day:2026-11-23"), NaiveDate::from_ymd_opt(2026, 11, 23).map(Select::Day));
         assert_eq!(select("day:2026-02-30"), None);
+        assert_eq!(select("changed"), Some(Select::Changed));
         assert_eq!(select("yesterday"), None);
         assert_eq!(zone("Asia/Seoul"), Some(Tz::Asia__Seoul));
         assert_eq!(zone("KST"), None);

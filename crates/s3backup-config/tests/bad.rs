@@ -13,7 +13,7 @@ const AT_THE_TOP: &[(&str, &str)] = &[
     (
         "colour = \"red\"",
         "colour: unknown key; known here: job, host, timezone, state_dir, step, source, destination, transfer, \
-         slack, logging",
+         guard, schedule, prune, slack, logging",
     ),
     ("job = 7", "job: found the number 7, expected a name in quotes"),
     (
@@ -34,8 +34,64 @@ const AT_THE_TOP: &[(&str, &str)] = &[
     ("slack = \"#alarms\"", "slack: expected a table: write [slack] and its keys below"),
     (
         "schedule = {}",
-        "schedule: not built yet: the scheduler (let cron, systemd or Airflow call `backup run`); leave it out",
+        "schedule.cron: missing; say when a run is due, such as \"0 20 * * *\" for every day at 20:00",
     ),
+    (
+        "schedule.cron = \"0 25 * * *\"",
+        "schedule.cron: \"0 25 * * *\" is not a cron expression: the hour is \"25\", expected 0 to 23, with * , - /; write minute, hour, day of month, month and day of week, \
+         such as \"0 20 * * *\" for every day at 20:00",
+    ),
+    (
+        "schedule.cron = \"20:00\"",
+        "schedule.cron: \"20:00\" is not a cron expression: it has 1 of 5 fields; write minute, hour, day of month, month and day of week, \
+         such as \"0 20 * * *\" for every day at 20:00",
+    ),
+    (
+        "schedule.cron = \"0 0 30 2 *\"",
+        "schedule.cron: \"0 0 30 2 *\" is never due: no month that it names has such a day",
+    ),
+    (
+        "schedule.cron = 20",
+        "schedule.cron: found the number 20, expected a cron expression in quotes, such as \"0 20 * * *\"",
+    ),
+    (
+        "schedule = { cron = \"@daily\", catch_up = \"yes\" }",
+        "schedule.catch_up: found \"yes\", expected true or false",
+    ),
+    (
+        "schedule = { cron = \"@daily\", deadline = \"0s\" }",
+        "schedule.deadline: found \"0s\", expected a duration above zero, such as \"2m\" or \"1h 30m\"",
+    ),
+    (
+        "schedule = { cron = \"@daily\", max_runtime = \"long\" }",
+        "schedule.max_runtime: found \"long\", expected a duration above zero, such as \"2m\" or \"1h 30m\"",
+    ),
+    (
+        "schedule = { cron = \"@daily\", warn_after = \"10m\" }",
+        "schedule.warn_after: not built yet: the alert that a run takes long; leave it out",
+    ),
+    (
+        "guard.max_changed = \"0%\"",
+        "guard.max_changed: found \"0%\", expected a share from \"1%\" to \"100%\", or \"off\"",
+    ),
+    (
+        "guard.max_changed = 50",
+        "guard.max_changed: found the number 50, expected a share from \"1%\" to \"100%\", or \"off\"",
+    ),
+    (
+        "prune = {}",
+        "prune: says nothing; set keep_daily, keep_monthly or local_after, or leave the table out to delete nothing",
+    ),
+    ("prune.keep_daily = 0", "prune.keep_daily: found the number 0, expected a whole number from 1 to 36500"),
+    (
+        "prune.keep_monthly = \"24\"",
+        "prune.keep_monthly: found \"24\", expected a whole number from 1 to 1200",
+    ),
+    (
+        "prune.local_after = 30",
+        "prune.local_after: found the number 30, expected a duration above zero, such as \"2m\" or \"1h 30m\"",
+    ),
+    ("verify.every = \"7d\"", "verify: not built yet: verifying the bucket by itself; leave it out"),
     (
         "transfer.memory = \"1 MiB\"",
         "transfer.memory: found \"1 MiB\", expected a size such as \"64 MiB\", at least 8 MiB",
@@ -155,17 +211,15 @@ const IN_SOURCE: &[(&str, &str)] = &[
         "source[0].include: found \"*.json\", expected a list of texts, such as [\"a\", \"b\"]",
     ),
     ("min_age = \"2\"", "source[0].min_age: found \"2\", expected a duration such as \"2m\" or \"1h 30m\""),
+    ("compare = \"size\"", "source[0].compare: found \"size\", expected one of \"mtime\", \"checksum\""),
     (
-        "compare = \"mtime\"",
-        "source[0].compare: not built yet: comparing with what was sent before; leave it out",
-    ),
-    (
-        "select = \"changed\"",
-        "source[0].select: not built yet: choosing what changed (\"all\", the default, takes every file); leave it out",
+        "select = \"new\"",
+        "source[0].select: found \"new\", expected one of \"changed\", \"all\", \"day:yesterday\", \"day:today\", or \
+         a day such as \"day:2026-11-23\"",
     ),
     (
         "select = \"day:2026-02-30\"",
-        "source[0].select: found \"day:2026-02-30\", expected one of \"all\", \"day:yesterday\", \"day:today\", or \
+        "source[0].select: found \"day:2026-02-30\", expected one of \"changed\", \"all\", \"day:yesterday\", \"day:today\", or \
          a day such as \"day:2026-11-23\"",
     ),
 ];
@@ -198,10 +252,7 @@ fn in_a_step() {
     let before = format!("{LEAST}[[step]]\nname = \"s\"\n");
     check(
         &[
-            (
-                "each = \"day\"",
-                "step[0].each: not built yet: running a step for each missed day; leave it out, or write \"run\"",
-            ),
+            ("each = \"week\"", "step[0].each: found \"week\", expected one of \"run\", \"day\""),
             (
                 "command = \"mysqldump -phush\"",
                 "step[0].command: expected a list of the program and its arguments, such as [\"python3\", \"x.py\"]; \

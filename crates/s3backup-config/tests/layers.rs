@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{Folder, LEAST};
 use s3backup_config::{Error, Loaded};
-use s3backup_core::options::{ChecksumKind, OnFailure, Select, Sse, Symlinks};
+use s3backup_core::options::{ChecksumKind, Compare, Each, OnFailure, Select, Sse, Symlinks};
 
 fn source<'l>(loaded: &'l Loaded, key: &str) -> (&'l str, &'l str) {
     let row = loaded.explain().iter().find(|row| row.key == key);
@@ -28,7 +28,10 @@ fn least_configuration_has_every_default() {
     assert_eq!(settings.timezone, chrono_tz::UTC);
     assert_eq!(settings.sources[0].path, dir.join("data"));
     assert_eq!(settings.sources[0].min_age, Duration::from_mins(2));
-    assert_eq!(settings.sources[0].select, Select::All);
+    assert_eq!(settings.sources[0].select, Select::Changed);
+    assert_eq!(settings.sources[0].compare, Compare::Times);
+    assert_eq!(settings.max_changed_percent, 50);
+    assert!(settings.schedule.is_none() && settings.prune.is_none());
     assert_eq!(settings.sources[0].symlinks, Symlinks::Skip);
     assert!(settings.sources[0].include.is_empty() && settings.sources[0].prefix.is_empty());
     assert!(settings.steps.is_empty() && settings.slack.is_none() && settings.embedded_dir.is_none());
@@ -58,7 +61,7 @@ fn every_key_arrives() {
         cwd = "work"
         env = { A = "1" }
         pass_env = ["AWS_PROFILE"]
-        each = "run"
+        each = "day"
         timeout = "10m"
         on_failure = "continue"
         [[source]]
@@ -66,6 +69,7 @@ fn every_key_arrives() {
         include = ["**/*.json"]
         exclude = ["**/*.tmp"]
         select = "day:yesterday"
+        compare = "checksum"
         min_age = "0s"
         symlinks = "follow"
         prefix = "{date}"
@@ -97,12 +101,11 @@ fn every_key_arrives() {
         keep_days = 7
         "#,
     );
-    let loaded = folder.load().unwrap();
-    let settings = loaded.settings;
+    let settings = folder.load().unwrap().settings;
     let dir = folder.dir.path();
     assert_eq!((settings.job.as_str(), settings.host.as_str()), ("telemetry", "gateway-1"));
     assert_eq!(settings.timezone, chrono_tz::Asia::Seoul);
-    assert_eq!(settings.state_dir, Some(dir.join("state")));
+    assert_eq!(settings.state_dir, dir.join("state"));
     let step = &settings.steps[0];
     assert_eq!(step.name, "statistics");
     assert_eq!(step.cwd, Some(dir.join("work")));
@@ -110,7 +113,10 @@ fn every_key_arrives() {
     assert_eq!(step.command[1], "x/y");
     assert_eq!(step.env, BTreeMap::from([("A".to_owned(), "1".to_owned())]));
     assert_eq!(step.pass_env, ["AWS_PROFILE"]);
-    assert_eq!((step.timeout, step.on_failure), (Duration::from_mins(10), OnFailure::Continue));
+    assert_eq!(
+        (step.each, step.timeout, step.on_failure),
+        (Each::Day, Duration::from_mins(10), OnFailure::Continue)
+    );
     let source = &settings.sources[0];
     assert_eq!(source.path, Path::new("/data/trips"));
     assert_eq!(
@@ -121,7 +127,7 @@ fn every_key_arrives() {
         (source.select, source.symlinks, source.min_age),
         (Select::Yesterday, Symlinks::Follow, Duration::ZERO)
     );
-    assert_eq!(source.prefix, "{date}");
+    assert_eq!((source.compare, source.prefix.as_str()), (Compare::Checksum, "{date}"));
     let destination = &settings.destination;
     assert_eq!((destination.bucket.as_str(), destination.prefix.as_str()), ("fleet-backup", "trips"));
     assert_eq!(destination.region.as_deref(), Some("ap-northeast-2"));
@@ -143,6 +149,39 @@ fn every_key_arrives() {
         (settings.logging.max_size, settings.logging.keep_files, settings.logging.keep_days),
         (20_000_000, 2, 7)
     );
+}
+
+#[test]
+fn when_runs_are_due_and_what_may_be_deleted_arrives() {
+    let folder = Folder::with(&format!(
+        r#"
+        timezone = "Asia/Seoul"
+        {LEAST}
+        [guard]
+        max_changed = "20%"
+        [schedule]
+        cron = "0 20 * * *"
+        catch_up = false
+        deadline = "2h"
+        max_runtime = "1d"
+        [prune]
+        keep_daily = 30
+        keep_monthly = 24
+        local_after = "30d"
+        "#
+    ));
+    let settings = folder.load().unwrap().settings;
+    assert_eq!(settings.max_changed_percent, 20);
+    let schedule = settings.schedule.unwrap();
+    assert_eq!(schedule.schedule.cron(), "0 20 * * *");
+    assert_eq!(schedule.schedule.timezone(), chrono_tz::Asia::Seoul);
+    assert_eq!(
+        (schedule.catch_up, schedule.deadline, schedule.max_runtime),
+        (false, Duration::from_hours(2), Duration::from_hours(24))
+    );
+    let prune = settings.prune.unwrap();
+    assert_eq!((prune.keep_daily, prune.keep_monthly), (Some(30), Some(24)));
+    assert_eq!(prune.local_after, Some(Duration::from_hours(30 * 24)));
 }
 
 #[test]
@@ -225,7 +264,8 @@ fn odd_variables_are_errors_or_warnings() {
         problem("BACKUP_SOURCE__0__PATH").contains("set all of them, as a list of tables: BACKUP_SOURCE='[{")
     );
     assert!(problem("BACKUP_JOB__A__HOST").contains("settings of the chosen job are set without its name"));
-    assert!(problem("BACKUP_SCHEDULE__CRON").contains("not built yet"));
+    assert!(problem("BACKUP_SCHEDULE__CRON").contains("is not a cron expression"));
+    assert!(problem("BACKUP_VERIFY__EVERY").contains("not built yet"));
     assert!(problem("BACKUP_JOB__A").contains("without its name"));
     assert!(problem("BACKUP_HOST__A").contains("there is nothing below this key"));
 
@@ -245,6 +285,47 @@ fn odd_variables_are_errors_or_warnings() {
     for ours in ["BACKUP_RUN_ID", "BACKUP_DAY", "BACKUPS", "OTHER"] {
         assert!(warnings(ours).is_empty(), "{ours}");
     }
+}
+
+#[test]
+fn tables_that_are_absent_have_no_defaults_and_the_environment_can_make_them() {
+    let least = Folder::with(LEAST).load().unwrap();
+    assert_eq!(source(&least, "guard.max_changed"), ("50%", "default"));
+    assert_eq!(source(&least, "schedule.deadline"), ("", ""));
+    let loaded = Folder::with(LEAST)
+        .variable("BACKUP_SCHEDULE__CRON", "@daily")
+        .variable("BACKUP_SCHEDULE__CATCH_UP", "false")
+        .variable("BACKUP_GUARD__MAX_CHANGED", "off")
+        .variable("BACKUP_PRUNE__KEEP_DAILY", "7")
+        .load()
+        .unwrap();
+    let schedule = loaded.settings.schedule.as_ref().unwrap();
+    assert_eq!((schedule.schedule.cron(), schedule.catch_up), ("@daily", false));
+    assert_eq!(
+        (schedule.deadline, schedule.max_runtime),
+        (Duration::from_hours(1), Duration::from_hours(10))
+    );
+    assert_eq!(loaded.settings.max_changed_percent, 100);
+    let prune = loaded.settings.prune.unwrap();
+    assert_eq!((prune.keep_daily, prune.keep_monthly, prune.local_after), (Some(7), None, None));
+    for (key, value, from) in [
+        ("schedule.cron", "@daily", "environment BACKUP_SCHEDULE__CRON"),
+        ("schedule.catch_up", "false", "environment BACKUP_SCHEDULE__CATCH_UP"),
+        ("schedule.deadline", "1h", "default"),
+        ("guard.max_changed", "off", "environment BACKUP_GUARD__MAX_CHANGED"),
+        ("prune.keep_daily", "7", "environment BACKUP_PRUNE__KEEP_DAILY"),
+        ("prune.keep_monthly", "", ""),
+    ] {
+        assert_eq!(source(&loaded, key), (value, from), "{key}");
+    }
+}
+
+#[test]
+fn due_times_are_in_the_zone_of_the_job() {
+    let jobs = "timezone = \"UTC\"\nschedule.cron = \"0 20 * * *\"\n";
+    let zoned = format!("{jobs}{LEAST}[job.seoul]\ntimezone = \"Asia/Seoul\"\n");
+    let settings = Folder::with(&zoned).load().unwrap().settings;
+    assert_eq!(settings.schedule.unwrap().schedule.timezone(), chrono_tz::Asia::Seoul);
 }
 
 const JOBS: &str = "
@@ -357,10 +438,14 @@ fn the_state_goes_where_the_user_keeps_it() {
         let mut folder = Folder::with(LEAST).variable(name, value);
         folder.request.file = Some("backup.toml".into());
         folder.request.user = user;
-        folder.load().unwrap().settings.state_dir
+        let loaded = folder.load().unwrap();
+        let shown = loaded.settings.state_dir.to_str().unwrap();
+        assert_eq!(source(&loaded, "state_dir"), (shown, "default"));
+        loaded.settings.state_dir
     };
-    let kept = |at: &str| Some(Path::new(at).to_owned());
+    let kept = |at: &str| Path::new(at).to_owned();
     assert_eq!(state(0, "X", ""), kept("/var/lib/s3backup"));
+    assert_eq!(state(0, "XDG_STATE_HOME", "/s"), kept("/s/s3backup"));
     assert_eq!(state(1000, "X", ""), kept("/home/fleet/.local/state/s3backup"));
     assert_eq!(state(1000, "XDG_STATE_HOME", "/s"), kept("/s/s3backup"));
     assert_eq!(state(1000, "XDG_STATE_HOME", "s"), kept("/home/fleet/.local/state/s3backup"));
@@ -368,5 +453,11 @@ fn the_state_goes_where_the_user_keeps_it() {
     folder.request.file = Some("backup.toml".into());
     folder.request.user = 1000;
     folder.request.environment.clear();
-    assert_eq!(folder.load().unwrap().settings.state_dir, None, "a service without a home still runs");
+    assert_eq!(
+        folder.said(),
+        "backup.toml: state_dir: missing, as neither XDG_STATE_HOME nor HOME is set; name the directory for the catalog \
+         and the lock"
+    );
+    let folder = folder.variable("BACKUP_STATE_DIR", "state");
+    assert_eq!(folder.load().unwrap().settings.state_dir, folder.dir.path().join("state"));
 }

@@ -44,7 +44,8 @@ fn every_commented_key_can_be_used() {
         Err(error) => panic!("{error}"),
     };
     assert_eq!(loaded.settings.steps.len(), 1);
-    assert!(loaded.settings.slack.is_some());
+    assert!(loaded.settings.slack.is_some() && loaded.settings.schedule.is_some());
+    assert!(loaded.settings.prune.is_some_and(|prune| prune.local_after.is_some()));
     assert!(
         loaded.explain().iter().all(|row| row.key == "slack.token" || row.source != "default"),
         "a key is not in it: {:?}",
