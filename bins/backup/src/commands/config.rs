@@ -1,5 +1,6 @@
 //! `backup config`: what the settings are, and where each comes from.
 
+use s3backup_core::{Trigger, line_of};
 use serde_json::json;
 
 use crate::cli::Common;
@@ -8,6 +9,9 @@ use crate::{console, session};
 
 pub(crate) fn run(common: &Common) -> Result<Exit, Stop> {
     let loaded = session::load(common)?;
+    // Globs and prefixes are core's to judge: what `run` would refuse is refused here, too.
+    let backup = session::builder(&loaded.settings, Trigger::Manual).build();
+    backup.map_err(|error| Stop::usage(line_of(&error)))?;
     for warning in &loaded.warnings {
         console::say_warning(warning);
     }

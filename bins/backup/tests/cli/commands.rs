@@ -71,6 +71,23 @@ fn config_shows_where_each_value_comes_from_and_no_secret() {
 }
 
 #[test]
+fn config_refuses_what_a_run_would_refuse() {
+    let world = World::new();
+    for (source, said) in [
+        ("path = \"data\"\ninclude = [\"[a\"]", "[a"),
+        ("path = \"data\"\nprefix = \"{month}\"", "{month}"),
+        ("path = \"data\"\n[[source]]\npath = \"more\"", "prefix"),
+    ] {
+        world.configure_all(&format!("[[source]]\n{source}\n[destination]\nbucket = \"b\"\n"));
+        for command in [&["config"][..], &["run", "--json"]] {
+            let ended = world.run(command);
+            ended.expect(2);
+            assert!(ended.err.contains(said), "{command:?}: {}", ended.err);
+        }
+    }
+}
+
+#[test]
 fn wrong_arguments_end_with_two() {
     let world = World::new();
     world.run(&["runn"]).expect(2);
