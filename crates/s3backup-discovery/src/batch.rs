@@ -1,5 +1,7 @@
 //! What a walk hands over.
 
+use std::path::PathBuf;
+
 use s3backup_model::{Entry, Failure, SkipReason, Skipped};
 
 /// The most entries, skips and failures together in one [`Batch`].
@@ -16,7 +18,7 @@ pub const MAX_BATCH: usize = 256;
 pub struct Batch {
     /// [`Source::index`](crate::Source::index) of the source.
     pub source: usize,
-    /// Selected files, in the order in which the file system lists them.
+    /// Selected files, in the order of the walk.
     pub entries: Vec<Entry>,
     /// How much was left out on purpose, by reason. Bytes count only where the file was looked at: not for what
     /// patterns rule out, links and special files.
@@ -25,6 +27,13 @@ pub struct Batch {
     pub skips: Vec<Skip>,
     /// What could not be looked at.
     pub failures: Vec<Failure>,
+    /// Paths below the source, in the order of the walk, of all that is in the source and not among the entries: one
+    /// for each skip and each failure. That of a directory stands for everything below it too.
+    ///
+    /// A file that was in a source once, is no entry and is neither at nor below a shadow does not exist any more, as
+    /// far as the walk got: everything that comes before the last thing handed over, and the rest as well once the
+    /// source ended as [`SourceEnd::Walked`].
+    pub shadows: Vec<PathBuf>,
     /// Regular files that the patterns do not rule out, whether they were then selected or not.
     pub seen: u64,
     /// How the source ended. Its last batch has it, and no other.
@@ -36,7 +45,7 @@ impl Batch {
         Self { source, ..Self::default() }
     }
 
-    /// How many things the batch names: entries, skips and failures.
+    /// How many things the batch names: entries, skips and failures. Shadows are these skips and failures again.
     pub fn len(&self) -> usize {
         self.entries.len() + self.skips.len() + self.failures.len()
     }
@@ -65,12 +74,12 @@ pub struct Skip {
 pub enum SourceEnd {
     /// Everything below it was visited; what could not be is among the failures.
     Walked,
-    /// It is not there, is not a directory or cannot be opened, or it was removed or replaced during the walk.
+    /// It is not there, is not a directory or cannot be listed, or it was removed or replaced during the walk.
     /// What happened, why, and what to do.
     Missing(String),
     /// The walk was cancelled; there may be more files than were found.
     Interrupted,
-    /// The walk broke, through a fault in this program; there may be more files than were found. What happened,
-    /// and what to do.
+    /// The walk broke, through a fault in this program or in the disk of its temporary file; there may be more files
+    /// than were found. What happened, and what to do.
     Failed(String),
 }

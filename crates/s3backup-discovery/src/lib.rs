@@ -4,9 +4,14 @@
 //! calling thread; [`discover`] goes through several on a blocking thread and hands over [`Batch`]es that an async
 //! caller awaits. Both use the same little memory whether a directory holds ten files or ten million.
 //!
+//! Files come in one fixed order, that of their paths with a zero for each slash, so a caller who remembers a run in
+//! the same order compares the two in one pass. What is there but was not taken is among the
+//! [`shadows`](Batch::shadows), in the same order: a remembered file that is neither an entry nor at or below a shadow
+//! is gone.
+//!
 //! What this crate does *not* do: it never opens a file (so whether one can be read is found out later), it knows
-//! neither the catalog nor S3, it reads no clock but the one
-//! that it is given and, to pace its batches, one that only goes forward, and it does not sort.
+//! neither the catalog nor S3, and it reads no clock but the one that it is given and, to pace its batches, one that
+//! only goes forward.
 //!
 //! A trouble with one file or directory is a [`Failure`](s3backup_model::Failure) in a batch and never ends the walk.
 //! Something that is gone by the time it is looked at is not a trouble: it does not exist. Every source ends with
@@ -46,10 +51,15 @@
 //! ```
 
 mod batch;
+mod directory;
 mod discover;
 mod listing;
+mod names;
+mod place;
 mod rules;
 mod select;
+mod sink;
+mod spill;
 mod trouble;
 mod walk;
 

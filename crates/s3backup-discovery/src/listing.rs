@@ -1,54 +1,153 @@
-//! The names in one directory, read as they are asked for.
+//! The names in one directory, sorted by their bytes.
 
-use std::ffi::OsString;
-use std::fs::{self, FileType, ReadDir};
+use std::env;
 use std::io;
-use std::path::Path;
-use std::vec;
+use std::ops::ControlFlow;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
 
-/// One name in a directory.
-#[derive(Debug)]
-pub(crate) struct Child {
-    pub(crate) name: OsString,
-    /// Where the listing itself says it; some file systems do not.
-    pub(crate) file_type: Option<FileType>,
+use rustix::fs::{FileType, RawDir};
+use rustix::io::Errno;
+
+use crate::names::Names;
+use crate::spill::{Merge, Spill};
+
+/// What sorting the names of directories may take.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// Bytes of names that a walk holds in memory.
+    pub(crate) names: usize,
+    /// Where names go that are more.
+    pub(crate) temp_dir: PathBuf,
 }
 
-/// The rest of a directory's names.
+impl Default for Limits {
+    /// 16 MiB, which is 600,000 names of 20 bytes, and `$TMPDIR` or `/tmp`.
+    fn default() -> Self {
+        Self { names: 16 * 1024 * 1024, temp_dir: env::temp_dir() }
+    }
+}
+
+impl Limits {
+    /// How much of the memory a directory may take when those above it hold `held`. A part is left however much
+    /// they hold: the walk must go on, and that many directories of that size are never above one another.
+    pub(crate) fn room(&self, held: usize) -> usize {
+        self.names.saturating_sub(held).max(self.names / 16)
+    }
+}
+
+/// Why a directory has no listing.
+#[derive(Debug)]
+pub(crate) enum Unlisted {
+    /// The walk is to end.
+    Stopped,
+    /// It cannot be read.
+    Unreadable(io::Error),
+    /// Its names do not fit in memory, and there is no temporary file for them.
+    Unsorted(io::Error),
+}
+
+/// The names of a directory that are still to come, in order.
 #[derive(Debug)]
 pub(crate) enum Listing {
-    /// Read from the open directory.
-    Open(ReadDir),
-    /// Held in memory, with the directory closed.
-    Held(vec::IntoIter<io::Result<Child>>),
+    Held { names: Names, next: usize },
+    Spilled(Merge),
 }
 
 impl Listing {
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        fs::read_dir(path).map(Self::Open)
+    /// Reads the whole directory, so that one that can be read only in part is known before anything in it is handed
+    /// over. At most `room` bytes of names are held; `buffer` is what the system writes into. Asks `pulse` now and
+    /// then whether to go on.
+    pub(crate) fn read(
+        dir: BorrowedFd<'_>,
+        room: usize,
+        limits: &Limits,
+        buffer: &mut Vec<u8>,
+        pulse: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<Self, Unlisted> {
+        let mut names = Names::default();
+        let mut spill = None;
+        let mut listed = RawDir::new(dir, buffer.spare_capacity_mut());
+        loop {
+            if listed.is_buffer_empty() && pulse().is_break() {
+                return Err(Unlisted::Stopped);
+            }
+            let entry = match listed.next() {
+                Some(Ok(entry)) => entry,
+                Some(Err(Errno::INTR)) => continue,
+                Some(Err(error)) => return Err(Unlisted::Unreadable(error.into())),
+                None => break,
+            };
+            let (name, kind) = (entry.file_name(), entry.file_type());
+            if matches!(name.to_bytes(), b"." | b"..") || names.push(name, kind, room) {
+                continue;
+            }
+            spilled(&mut names, &mut spill, limits).map_err(Unlisted::Unsorted)?;
+            names.push(name, kind, room);
+        }
+        names.sort();
+        let Some(mut spill) = spill else { return Ok(Self::Held { names, next: 0 }) };
+        spill.add(&names).and_then(|()| spill.merge()).map(Self::Spilled).map_err(Unlisted::Unsorted)
     }
 
-    pub(crate) fn is_open(&self) -> bool {
-        matches!(self, Self::Open(_))
+    /// Appends the next name to `path`. Errors where the temporary file cannot be read back.
+    pub(crate) fn next(&mut self, path: &mut Vec<u8>) -> io::Result<Option<FileType>> {
+        match self {
+            Self::Held { names, next } => Ok(names.get(*next).map(|(name, kind)| {
+                path.extend_from_slice(name);
+                *next += 1;
+                kind
+            })),
+            Self::Spilled(merge) => merge.next(path),
+        }
     }
 
-    /// Reads the remaining names and closes the directory.
-    pub(crate) fn hold(&mut self) {
-        let rest: Vec<_> = self.by_ref().collect();
-        *self = Self::Held(rest.into_iter());
+    /// Bytes of names that it holds in memory.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Held { names, .. } => names.size(),
+            Self::Spilled(_) => 0,
+        }
     }
 }
 
-impl Iterator for Listing {
-    type Item = io::Result<Child>;
+/// Moves names from memory to the temporary file.
+fn spilled(names: &mut Names, spill: &mut Option<Spill>, limits: &Limits) -> io::Result<()> {
+    names.sort();
+    let to = match spill {
+        Some(spill) => spill,
+        None => spill.insert(Spill::new(&limits.temp_dir)?),
+    };
+    to.add(names)?;
+    names.clear();
+    Ok(())
+}
 
-    fn next(&mut self) -> Option<Self::Item> {
-        match self {
-            // A `DirEntry` would keep its directory open for as long as it lives, hence the copy.
-            Self::Open(names) => names.next().map(|entry| {
-                entry.map(|entry| Child { name: entry.file_name(), file_type: entry.file_type().ok() })
-            }),
-            Self::Held(names) => names.next(),
-        }
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn reading_ends_when_the_walk_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = Limits::default();
+        let mut calls = 0;
+        let mut pulse = || {
+            calls += 1;
+            if calls < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        let fd = File::open(dir.path()).unwrap();
+        let read =
+            Listing::read(fd.as_fd(), limits.names, &limits, &mut Vec::with_capacity(4096), &mut pulse);
+        assert!(matches!(read, Err(Unlisted::Stopped)), "{read:?}");
+    }
+
+    #[test]
+    fn directories_above_leave_some_room() {
+        let limits = Limits { names: 1600, ..Limits::default() };
+        assert_eq!([0, 600, 1599, 5000].map(|held| limits.room(held)), [1600, 1000, 100, 100]);
     }
 }

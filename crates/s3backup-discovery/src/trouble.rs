@@ -33,6 +33,18 @@ pub(crate) fn directory_unreadable(path: &Path, error: &io::Error) -> Failure {
     )
 }
 
+pub(crate) fn directory_unsorted(path: &Path, temp_dir: &Path, error: &io::Error) -> Failure {
+    failure(
+        path,
+        FailureKind::Unreadable,
+        format!(
+            "the directory has {}; what is in it is not backed up; {}, or exclude it",
+            too_many(temp_dir, error),
+            free(temp_dir)
+        ),
+    )
+}
+
 pub(crate) fn file_unreadable(path: &Path, error: &io::Error) -> Failure {
     failure(
         path,
@@ -101,11 +113,39 @@ pub(crate) fn source_no_directory(path: &Path) -> String {
     )
 }
 
+pub(crate) fn source_unsorted(path: &Path, temp_dir: &Path, error: &io::Error) -> String {
+    format!("the source `{}` has {}; {}", shown(path), too_many(temp_dir, error), free(temp_dir))
+}
+
+pub(crate) fn names_lost(path: &Path, temp_dir: &Path, error: &io::Error) -> String {
+    format!(
+        "the search for files in `{}` broke: names that were put aside in a temporary file in `{}` could not be read \
+         back: {error}, so files may not have been found; look at the kernel log (`dmesg`), or set TMPDIR to a \
+         directory on another disk, and run again",
+        shown(path),
+        shown(temp_dir)
+    )
+}
+
 pub(crate) fn source_replaced(path: &Path) -> String {
     format!(
         "the source `{}` was removed, moved, unmounted or replaced while it was walked, so files may not have been \
          found; see that it stays in place and run again",
         shown(path)
+    )
+}
+
+fn too_many(temp_dir: &Path, error: &io::Error) -> String {
+    format!(
+        "more names than are sorted in memory, and they cannot be put aside in a temporary file in `{}`: {error}",
+        shown(temp_dir)
+    )
+}
+
+fn free(temp_dir: &Path) -> String {
+    format!(
+        "free space in `{}`, or set TMPDIR to a directory that can be written to and has space",
+        shown(temp_dir)
     )
 }
 

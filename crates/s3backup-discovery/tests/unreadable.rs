@@ -64,8 +64,10 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 fn check(tree: &Path) {
-    let (found, failures, end) = walked(tree, Rules::builder().symlinks(Symlinks::Follow));
+    let (found, failures, shadows, end) = walked(tree, Rules::builder().symlinks(Symlinks::Follow));
     assert_eq!(found, ["open/file", "secret"]);
+    // What was backed up from there before must not be taken for deleted.
+    assert_eq!(shadows, ["closed", "link", "no-search/below", "no-search/file"]);
     assert_eq!(end, Some(SourceEnd::Walked));
     let paths: Vec<_> = failures.iter().map(|failure| Path::new(&failure.path).strip_prefix(tree)).collect();
     let expected = ["closed", "link", "no-search/below", "no-search/file"].map(|path| Ok(Path::new(path)));
@@ -77,26 +79,29 @@ fn check(tree: &Path) {
     }
 
     for exclude in [["closed", "no-search"], ["closed/**", "no-search/**"]] {
-        let (found, failures, _) = walked(tree, Rules::builder().exclude(exclude));
+        let (found, failures, shadows, _) = walked(tree, Rules::builder().exclude(exclude));
         assert_eq!((found.len(), failures.len()), (2, 0), "{failures:?}");
+        assert_eq!(shadows, ["closed", "link", "no-search"]);
     }
 
-    let (_, _, end) = walked(&tree.join("closed"), Rules::builder());
+    let (_, _, _, end) = walked(&tree.join("closed"), Rules::builder());
     assert!(matches!(&end, Some(SourceEnd::Missing(why)) if why.contains("Permission denied")), "{end:?}");
 }
 
-fn walked(path: &Path, rules: RulesBuilder) -> (Vec<String>, Vec<Failure>, Option<SourceEnd>) {
+type Walked = (Vec<String>, Vec<Failure>, Vec<String>, Option<SourceEnd>);
+
+fn walked(path: &Path, rules: RulesBuilder) -> Walked {
     let source = Source { index: 0, path: path.to_owned(), rules: rules.build().unwrap(), settled: None };
     let mut all = Batch::default();
     walk(&source, &SystemTime::now, &mut |batch| {
         all.entries.extend(batch.entries);
         all.failures.extend(batch.failures);
+        all.shadows.extend(batch.shadows);
         all.end = batch.end;
         ControlFlow::Continue(())
     });
-    let mut found: Vec<_> =
-        all.entries.iter().map(|entry| entry.relative.to_str().unwrap().to_owned()).collect();
-    found.sort_unstable();
-    all.failures.sort_by(|a, b| a.path.cmp(&b.path));
-    (found, all.failures, all.end)
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let found = all.entries.iter().map(|entry| text(&entry.relative)).collect();
+    let shadows = all.shadows.iter().map(|path| text(path)).collect();
+    (found, all.failures, shadows, all.end)
 }

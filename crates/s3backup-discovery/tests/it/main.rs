@@ -3,6 +3,8 @@
 
 mod background;
 mod links;
+mod order;
+mod shadows;
 mod special;
 mod support;
 mod trees;

@@ -1,7 +1,8 @@
-//! Makes trees and walks them.
+//! Makes trees and walks them. Every walk is held to its order.
 
 use std::fs::{self, File};
 use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -45,8 +46,21 @@ pub(crate) struct Report {
     pub(crate) skips: Vec<Skip>,
     pub(crate) skipped: Skipped,
     pub(crate) failures: Vec<Failure>,
+    pub(crate) shadows: Vec<PathBuf>,
     pub(crate) seen: u64,
     pub(crate) end: Option<SourceEnd>,
+}
+
+/// What paths below a source are sorted by.
+pub(crate) fn order(relative: &Path) -> Vec<u8> {
+    relative.as_os_str().as_bytes().iter().map(|&byte| if byte == b'/' { 0 } else { byte }).collect()
+}
+
+fn assert_ordered<'a>(paths: impl Iterator<Item = &'a Path>) {
+    let keys: Vec<_> = paths.map(order).collect();
+    for pair in keys.windows(2) {
+        assert!(pair[0] < pair[1], "{:?}", pair.iter().map(|key| key.escape_ascii()).collect::<Vec<_>>());
+    }
 }
 
 impl Report {
@@ -55,6 +69,13 @@ impl Report {
         assert!(batch.len() <= MAX_BATCH, "a batch of {}", batch.len());
         assert_eq!(self.end, None, "nothing comes behind the end");
         assert_eq!(batch.skipped.files, batch.skips.len() as u64);
+        assert_eq!(batch.shadows.len(), batch.skips.len() + batch.failures.len());
+        let last =
+            [self.entries.last().map(|entry| &*entry.relative), self.shadows.last().map(PathBuf::as_path)];
+        let last = last.into_iter().flatten().max_by_key(|path| order(path));
+        assert_ordered(last.into_iter().chain(batch.entries.iter().map(|entry| &*entry.relative)));
+        assert_ordered(last.into_iter().chain(batch.shadows.iter().map(PathBuf::as_path)));
+        self.shadows.extend(batch.shadows);
         self.entries.extend(batch.entries);
         self.skips.extend(batch.skips);
         self.skipped.merge(&batch.skipped);
@@ -63,11 +84,14 @@ impl Report {
         self.end = batch.end;
     }
 
-    /// Paths of the entries below the source, sorted.
+    /// Paths of the entries below the source, in the order in which they came.
     pub(crate) fn found(&self) -> Vec<&str> {
-        let mut found: Vec<_> = self.entries.iter().map(|entry| entry.relative.to_str().unwrap()).collect();
-        found.sort_unstable();
-        found
+        self.entries.iter().map(|entry| entry.relative.to_str().unwrap()).collect()
+    }
+
+    /// Paths of the shadows below the source, in the order in which they came.
+    pub(crate) fn shadows(&self) -> Vec<&str> {
+        self.shadows.iter().map(|path| path.to_str().unwrap()).collect()
     }
 
     /// Paths below `root` and reasons of what was skipped, sorted.

@@ -154,6 +154,19 @@ fn a_day_is_selected_by_the_calendar_of_its_zone() {
 }
 
 #[test]
+fn several_days_are_selected_in_one_walk() {
+    let dir = tree(&["monday", "tuesday", "wednesday", "sunday"]);
+    let day = Duration::from_hours(24);
+    for (file, days_ago) in [("monday", 0), ("sunday", 1), ("wednesday", 5), ("tuesday", 6)] {
+        touch(&dir.path().join(file), now() - day * days_ago);
+    }
+    let days = ["2026-11-23", "2026-11-17", "2026-11-22"].map(|day| day.parse().unwrap());
+    let select = Select::days(days, chrono_tz::Asia::Seoul);
+    let report = clean(dir.path(), rules().select(select));
+    assert_eq!(report.found(), ["monday", "sunday", "tuesday"]);
+}
+
+#[test]
 fn a_file_that_is_young_and_not_selected_is_not_handed_over_as_young() {
     let dir = tree(&["new"]);
     touch(&dir.path().join("new"), now());
@@ -215,6 +228,58 @@ fn deep_trees_do_not_use_up_open_files() {
     assert!((2..=64).contains(&most_open), "{most_open} directories are open");
 }
 
+#[test]
+fn a_directory_that_is_replaced_while_the_walk_is_far_below_is_not_taken_for_the_one_that_was_listed() {
+    let outer = tree(&[]);
+    let (path, elsewhere) = (outer.path().join("data"), outer.path().join("elsewhere"));
+    let mut deep = path.join("top");
+    add(deep.join("later"));
+    for _ in 0..100 {
+        deep.push("d");
+        add(deep.join("later"));
+    }
+    for file in 0..300 {
+        add(deep.join(format!("a-{file}")));
+    }
+    let mut report = Report::default();
+    walk(&source(&path, rules()), &now, &mut |batch| {
+        if report.entries.is_empty() {
+            fs::rename(path.join("top"), &elsewhere).unwrap();
+            add(path.join("top/later"));
+        }
+        report.add(batch);
+        ControlFlow::Continue(())
+    });
+    // What is below it is not there any more, but in itself there is now something else.
+    assert_eq!(report.shadows(), ["top/later"]);
+    assert!(report.failure().message.contains("was replaced during the walk"), "{:?}", report.failures);
+    assert_eq!(report.end, Some(SourceEnd::Walked));
+}
+
+#[test]
+fn a_directory_that_becomes_a_link_during_the_walk_is_not_followed() {
+    let dir = tree(&["b/file", "c/file", "d"]);
+    let outside = tree(&["secret"]);
+    for file in 0..300 {
+        add(dir.path().join(format!("a/{file}")));
+    }
+    let mut report = Report::default();
+    walk(&source(dir.path(), rules()), &now, &mut |batch| {
+        if report.entries.is_empty() {
+            fs::remove_dir_all(dir.path().join("b")).unwrap();
+            symlink(outside.path(), dir.path().join("b")).unwrap();
+            fs::remove_dir_all(dir.path().join("c")).unwrap();
+            add(dir.path().join("c"));
+        }
+        report.add(batch);
+        ControlFlow::Continue(())
+    });
+    assert_eq!(report.found()[300..], ["c", "d"]);
+    assert_eq!(report.left_out(dir.path()), [("b", "symlink")]);
+    assert_eq!(report.shadows(), ["b"]);
+    assert_eq!((report.failures, report.end), (vec![], Some(SourceEnd::Walked)));
+}
+
 /// How many open files of this process are below a directory.
 fn open_below(dir: &Path) -> usize {
     let open = fs::read_dir("/proc/self/fd").unwrap();
@@ -242,6 +307,7 @@ fn what_vanishes_during_the_walk_is_not_there() {
     assert_eq!(report.end, Some(SourceEnd::Walked));
     assert!(report.entries.len() < 600);
     assert_eq!((report.skipped.files, report.seen), (0, report.entries.len() as u64));
+    assert_eq!(report.shadows(), [""; 0]);
 }
 
 #[test]
