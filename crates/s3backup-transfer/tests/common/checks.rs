@@ -6,9 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use s3backup_model::Key;
 use s3backup_transfer::aws_sdk_s3::primitives::ByteStream;
-use s3backup_transfer::{ChecksumKind, Error, ObjectSettings, Sse, TransferSettings, crc64nvme_base64};
+use s3backup_transfer::{
+    ChecksumKind, Error, ObjectSettings, Sse, Stored, TransferSettings, Upload, crc64nvme_base64,
+};
 
-use super::{KINDS, MIB, PART, Store, noise, objects, of_kind, run, settings, tags};
+use super::journal::{Journal, interrupt};
+use super::{KINDS, MIB, PART, Store, known, noise, objects, of_kind, run, settings, tags};
 
 /// Makes a test of each check, on the store that `$store` gives.
 #[macro_export]
@@ -32,6 +35,11 @@ macro_rules! all_checks_on {
             times_mode_and_tags_are_kept
             a_second_upload_finds_the_first
             a_changed_file_replaces_its_object
+            a_known_file_is_not_sent_again
+            a_known_object_is_replaced
+            a_known_object_that_another_program_changed_is_left_alone
+            an_interrupted_upload_is_gone_on_with
+            an_upload_of_a_file_that_changed_is_not_gone_on_with
             a_strange_object_is_left_alone
             two_files_of_one_key_conflict
             hostile_keys
@@ -75,7 +83,7 @@ pub(crate) async fn times_mode_and_tags_are_kept(store: &Store) {
         let file = fs::File::options().write(true).open(store.path(name)).unwrap();
         file.set_modified(SystemTime::UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_789)).unwrap();
         file.set_permissions(fs::Permissions::from_mode(0o640)).unwrap();
-        s3backup_transfer::Upload {
+        Upload {
             entry: super::entry(store.folder.path(), name),
             key: Key::new(name).unwrap(),
             file_id: name.to_owned(),
@@ -132,6 +140,99 @@ pub(crate) async fn a_changed_file_replaces_its_object(store: &Store) {
             assert!(store.get(name).await.unwrap() == noise(seed, size), "{name} {run_id}");
         }
     }
+}
+
+/// Neither a small nor a large one, when only its times are others.
+pub(crate) async fn a_known_file_is_not_sent_again(store: &Store) {
+    for kind in KINDS {
+        for size in [0, 100, PART + 1] {
+            let name = format!("{}-{size}", kind.as_str());
+            let upload = store.file(&name, &noise(1, size));
+            let first =
+                run(store.engine(of_kind(kind), objects("run-1")), vec![upload]).await.only().unwrap();
+            let upload = Upload { known: Some(known(&first)), ..store.file(&name, &noise(1, size)) };
+            let now = upload.entry.stat;
+            let second =
+                run(store.engine(of_kind(kind), objects("run-2")), vec![upload]).await.only().unwrap();
+            assert_eq!(second, Stored { stat: now, sent: false, ..first }, "{name}");
+        }
+    }
+}
+
+pub(crate) async fn a_known_object_is_replaced(store: &Store) {
+    for (name, before, after) in [
+        ("small", 100, 100),
+        ("grown", 100, 200),
+        ("large", PART + 1, PART + 1),
+        ("becomes-large", 1, PART + 1),
+    ] {
+        let first = store.send(vec![store.file(name, &noise(1, before))]).await.only().unwrap();
+        let upload = Upload { known: Some(known(&first)), ..store.file(name, &noise(2, after)) };
+        let second = run(store.engine(settings(), objects("run-2")), vec![upload]).await.only().unwrap();
+        assert!(second.sent, "{name}");
+        assert!(store.get(name).await.unwrap() == noise(2, after), "{name}");
+
+        // What was there is gone.
+        store.client.delete_object().bucket(&store.name).key(name).send().await.unwrap();
+        let upload = Upload { known: Some(known(&second)), ..store.file(name, &noise(3, after)) };
+        let third = run(store.engine(settings(), objects("run-3")), vec![upload]).await.only().unwrap();
+        assert!(third.sent, "{name}");
+        assert!(store.get(name).await.unwrap() == noise(3, after), "{name}");
+    }
+    assert_eq!(store.open_uploads().await, 0);
+}
+
+pub(crate) async fn a_known_object_that_another_program_changed_is_left_alone(store: &Store) {
+    for (name, size) in [("small", 100), ("large", PART + 1)] {
+        let first = store.send(vec![store.file(name, &noise(1, size))]).await.only().unwrap();
+        store.meddle(name, b"another program's").await;
+        let upload = Upload { known: Some(known(&first)), ..store.file(name, &noise(2, size)) };
+        let error = run(store.engine(settings(), objects("run-2")), vec![upload]).await.only().unwrap_err();
+        assert!(matches!(error, Error::Conflict { .. }), "{error:?}");
+        assert_eq!(store.get(name).await.unwrap(), b"another program's");
+    }
+    assert_eq!(store.open_uploads().await, 0);
+}
+
+/// With every checksum, and where nothing but an MD5 in the ETag proves the parts.
+pub(crate) async fn an_interrupted_upload_is_gone_on_with(store: &Store) {
+    for kind in KINDS {
+        let (name, bytes) = (kind.as_str(), noise(1, 3 * PART + 7));
+        let one_by_one = TransferSettings { concurrency: 1, ..of_kind(kind) };
+        let journal = Journal::new();
+        let upload = store.file(name, &bytes);
+        let engine = store.engine(one_by_one.clone(), objects("run-1")).with_journal(journal.clone());
+        let said = interrupt(engine, upload.clone()).await;
+        assert!(said.done.is_empty(), "{kind:?} {:?}", said.done);
+        assert_eq!(said.warnings, [""; 0], "{kind:?}");
+        assert_eq!((store.open_uploads().await, journal.open().len()), (1, 1), "{kind:?}");
+        assert_eq!(store.get(name).await, None);
+
+        let engine = store.engine(one_by_one, objects("run-2")).with_journal(journal.clone());
+        let second = run(engine, vec![upload]).await;
+        let done = &second.done[0];
+        let stored = done.result.as_ref().unwrap_or_else(|error| panic!("{kind:?}: {error:?}"));
+        assert!(stored.sent, "{kind:?}");
+        assert_eq!(stored.crc64nvme, crc64nvme_base64(&bytes), "{kind:?}");
+        assert!(store.get(name).await.unwrap() == bytes, "{kind:?}");
+        let parts = said.sent_bytes / PART;
+        assert!(parts >= 1 && done.resumed_parts >= parts, "{kind:?}: {} of {parts}", done.resumed_parts);
+        assert_eq!(second.sent_bytes, bytes.len() as u64 - done.resumed_parts * PART, "{kind:?}");
+        assert_eq!((store.open_uploads().await, journal.open().len()), (0, 0), "{kind:?}");
+    }
+}
+
+pub(crate) async fn an_upload_of_a_file_that_changed_is_not_gone_on_with(store: &Store) {
+    let settings = TransferSettings { concurrency: 1, ..settings() };
+    let journal = Journal::new();
+    let engine = || store.engine(settings.clone(), objects("run")).with_journal(journal.clone());
+    interrupt(engine(), store.file("f", &noise(1, 4 * PART))).await;
+    assert_eq!(store.open_uploads().await, 1);
+    let said = run(engine(), vec![store.file("f", &noise(2, 4 * PART))]).await;
+    assert_eq!(said.done[0].resumed_parts, 0);
+    said.only().unwrap();
+    assert!(store.get("f").await.unwrap() == noise(2, 4 * PART));
+    assert_eq!((store.open_uploads().await, journal.open().len()), (0, 0));
 }
 
 pub(crate) async fn a_strange_object_is_left_alone(store: &Store) {

@@ -9,6 +9,7 @@
 )]
 
 pub(crate) mod checks;
+pub(crate) mod journal;
 pub(crate) mod weed;
 
 use std::collections::BTreeMap;
@@ -23,8 +24,8 @@ use s3backup_model::{Entry, FileStat, Key};
 use s3backup_transfer::aws_sdk_s3::Client;
 use s3backup_transfer::aws_sdk_s3::config::{BehaviorVersion, Config, Credentials, Region};
 use s3backup_transfer::{
-    Bucket, ChecksumKind, Done, Engine, Error, ObjectSettings, RetrySettings, Stored, TransferSettings,
-    Update, Upload,
+    Bucket, ChecksumKind, Done, Engine, Error, Known, ObjectSettings, RetrySettings, Stored,
+    TransferSettings, Update, Upload, crc64nvme_base64,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -131,6 +132,13 @@ impl Store {
         }
     }
 
+    /// Another program writes an object.
+    pub(crate) async fn meddle(&self, key: &str, bytes: &[u8]) -> String {
+        let put = self.client.put_object().bucket(&self.name).key(key).body(bytes.to_vec().into());
+        let reply = put.checksum_crc64_nvme(crc64nvme_base64(bytes)).send().await.unwrap();
+        reply.e_tag().unwrap().trim_matches('"').to_owned()
+    }
+
     /// How many multipart uploads are neither completed nor aborted.
     pub(crate) async fn open_uploads(&self) -> usize {
         let reply = self.client.list_multipart_uploads().bucket(&self.name).send().await.unwrap();
@@ -197,6 +205,18 @@ pub(crate) fn entry(root: &Path, relative: &str) -> Entry {
             inode: metadata.ino(),
             device: metadata.dev(),
         },
+    }
+}
+
+/// What a caller knows of a file that was stored.
+pub(crate) fn known(stored: &Stored) -> Known {
+    Known {
+        size: stored.stat.size,
+        crc64nvme: stored.crc64nvme.clone(),
+        checksum: stored.checksum.clone(),
+        etag: stored.etag.clone(),
+        version_id: stored.version_id.clone(),
+        is_doubtful: false,
     }
 }
 

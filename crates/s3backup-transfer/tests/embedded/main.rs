@@ -7,8 +7,10 @@ mod common;
 
 mod cancel;
 mod faults;
+mod known;
 mod limits;
 mod messages;
+mod resume;
 mod slow;
 mod torn;
 mod unproved;
