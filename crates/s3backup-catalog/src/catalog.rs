@@ -10,12 +10,12 @@ use s3backup_model::{DueState, Key, RunId, RunSummary, Tally};
 
 use crate::error::Error;
 use crate::rows::{
-    BegunUpload, Deferred, DestinationId, DueRow, FileRow, FileState, Known, RunRow, SourceId, SourceRow,
-    UploadRow,
+    BegunUpload, Deferred, DestinationId, DueRow, FileRow, FileState, Hints, Known, Listed, RunRow, SourceId,
+    SourceRow, UploadRow,
 };
 use crate::sql::{self, Trouble};
 
-/// What a job remembers, in one SQLite file.
+/// What a job remembers, in one `SQLite` file.
 ///
 /// All methods block. Those that write return when what they wrote survives a loss of power, and write all of what they
 /// were given or nothing. One process writes at a time, which [`JobLock`](crate::JobLock) is for; others may read meanwhile
@@ -51,7 +51,7 @@ impl Catalog {
 
     /// A catalog in an unnamed temporary file, which is gone when this is dropped. Nothing in it survives the process.
     ///
-    /// The file is made where SQLite makes temporary ones: `SQLITE_TMPDIR`, `TMPDIR`, `/var/tmp`, `/tmp`.
+    /// The file is made where `SQLite` makes temporary ones: `SQLITE_TMPDIR`, `TMPDIR`, `/var/tmp`, `/tmp`.
     pub fn temporary() -> Result<Self, Error> {
         let path = PathBuf::from("(temporary)");
         let mut opened = sql::open_temporary().map_err(|trouble| trouble.at(&path))?;
@@ -159,6 +159,11 @@ impl Catalog {
         self.write(|connection| sql::files::set_states(connection, files, state))
     }
 
+    /// Notes what the file system says of files that are known otherwise. A file that is not known is passed over.
+    pub fn set_hints(&mut self, source: SourceId, files: &[(Vec<u8>, Hints)]) -> Result<(), Error> {
+        self.write(|connection| sql::files::set_hints(connection, source, files))
+    }
+
     /// Forgets files.
     pub fn remove_files(&mut self, files: &[(SourceId, Vec<u8>)]) -> Result<(), Error> {
         self.write(|connection| sql::files::remove(connection, files))
@@ -248,7 +253,7 @@ impl Catalog {
     }
 
     /// Size and ETag of an object, if it was noted.
-    pub fn listed(&self, key: &Key) -> Result<Option<(u64, String)>, Error> {
+    pub fn listed(&self, key: &Key) -> Result<Option<Listed>, Error> {
         self.with(|connection| sql::notes::listed(connection, key))
     }
 
@@ -258,7 +263,7 @@ impl Catalog {
         destination: DestinationId,
         after: Option<&Key>,
         limit: usize,
-    ) -> Result<Vec<(FileRow, Option<(u64, String)>)>, Error> {
+    ) -> Result<Vec<(FileRow, Option<Listed>)>, Error> {
         self.with(|connection| sql::notes::state_against_listing(connection, destination, after, limit))
     }
 

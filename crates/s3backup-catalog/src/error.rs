@@ -37,7 +37,7 @@ pub enum Error {
         path: PathBuf,
         /// What was found.
         detail: String,
-        /// What SQLite says of it, where it was SQLite that noticed.
+        /// What `SQLite` says of it, where it was `SQLite` that noticed.
         #[source]
         cause: Option<Cause>,
     },
@@ -84,7 +84,7 @@ pub enum Error {
         #[source]
         cause: io::Error,
     },
-    /// SQLite could not do its work: the disk is full, or the file cannot be opened or written.
+    /// `SQLite` could not do its work: the disk is full, or the file cannot be opened or written.
     #[error("cannot use the catalog {}", path.display())]
     Sqlite {
         /// The catalog.

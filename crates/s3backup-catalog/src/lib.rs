@@ -1,4 +1,4 @@
-//! Remembers what a backup job knows: its files, runs, due times and open multipart uploads, in one SQLite file.
+//! Remembers what a backup job knows: its files, runs, due times and open multipart uploads, in one `SQLite` file.
 //!
 //! A [`Catalog`] belongs to one job on one machine and lies on a local disk. It says which files need not be looked at again,
 //! what the bucket should hold, and what is not yet in a manifest. The bucket is the truth: a catalog that is lost or
@@ -58,6 +58,6 @@ pub use catalog::Catalog;
 pub use error::Error;
 pub use lock::JobLock;
 pub use rows::{
-    BegunUpload, Deferred, DestinationId, DueRow, FileRow, FileState, Hints, Known, RunRow, SourceId,
+    BegunUpload, Deferred, DestinationId, DueRow, FileRow, FileState, Hints, Known, Listed, RunRow, SourceId,
     SourceRow, UploadRow,
 };

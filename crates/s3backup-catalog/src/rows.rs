@@ -116,6 +116,9 @@ pub struct Deferred {
     pub stat: FileStat,
 }
 
+/// Size in bytes and ETag of an object as the bucket lists it.
+pub type Listed = (u64, String);
+
 /// A run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunRow {

@@ -78,10 +78,7 @@ pub(crate) fn known(
     out: &mut Vec<Known>,
 ) -> Result<(), Trouble> {
     out.clear();
-    let mut statement = connection.prepare_cached(
-        "SELECT path, size, mtime_ns, mode, ctime_ns, inode, state FROM file
-         WHERE source = ?1 AND path > ?2 ORDER BY path LIMIT ?3",
-    )?;
+    let mut statement = connection.prepare_cached(KNOWN)?;
     let mut found = statement.query((source.0, behind(after)?, limit(rows)))?;
     while let Some(row) = found.next()? {
         out.push(Known {
@@ -95,6 +92,9 @@ pub(crate) fn known(
     }
     Ok(())
 }
+
+const KNOWN: &str = "SELECT path, size, mtime_ns, mode, ctime_ns, inode, state FROM file
+     WHERE source = ?1 AND path > ?2 ORDER BY path LIMIT ?3";
 
 /// The path behind which a page begins; no path is below the empty one.
 fn behind(after: Option<&[u8]>) -> Result<Vec<u8>, Trouble> {
@@ -220,6 +220,19 @@ fn refuse_taken(connection: &Connection, source: SourceId, path: &[u8]) -> Resul
     }
 }
 
+pub(crate) fn set_hints(
+    connection: &Connection,
+    source: SourceId,
+    files: &[(Vec<u8>, Hints)],
+) -> Result<(), Trouble> {
+    let mut update = connection
+        .prepare_cached("UPDATE file SET ctime_ns = ?3, inode = ?4 WHERE source = ?1 AND path = ?2")?;
+    for (path, hints) in files {
+        update.execute((source.0, path_in(path)?, hints.ctime_ns, hints.inode.cast_signed()))?;
+    }
+    Ok(())
+}
+
 pub(crate) fn remove(connection: &Connection, files: &[(SourceId, Vec<u8>)]) -> Result<(), Trouble> {
     let mut statement = connection.prepare_cached("DELETE FROM file WHERE source = ?1 AND path = ?2")?;
     for (source, path) in files {
@@ -238,13 +251,15 @@ pub(crate) fn unlisted(
         Some((source, path)) => (source.0, path_in(path)?),
         None => (0, Vec::new()),
     };
-    let mut statement = connection.prepare_cached(select_file!(
-        "FROM file f INDEXED BY file_unlisted
-         WHERE f.destination = ?1 AND f.listed = 0 AND (f.source, f.path) > (?2, ?3)
-         ORDER BY f.source, f.path LIMIT ?4"
-    ))?;
+    let mut statement = connection.prepare_cached(UNLISTED)?;
     collect(statement.query((destination.0, source, path, limit(rows)))?, file_row)
 }
+
+const UNLISTED: &str = select_file!(
+    "FROM file f INDEXED BY file_unlisted
+     WHERE f.destination = ?1 AND f.listed = 0 AND (f.source, f.path) > (?2, ?3)
+     ORDER BY f.source, f.path LIMIT ?4"
+);
 
 /// Whether there may be more.
 pub(crate) fn mark_some_listed(connection: &Connection, destination: DestinationId) -> Result<bool, Trouble> {
@@ -296,11 +311,11 @@ pub(crate) fn sample(
     let mut rows = statement.query([destination.0])?;
     let mut random = fastrand::Rng::with_seed(seed);
     let mut picked: Vec<(SourceId, Vec<u8>)> = Vec::new();
-    let mut seen = 0;
-    // A reservoir: row number `seen` is kept with a chance of n in `seen`, in a random place (Knuth, TAOCP 3.4.2 R).
+    let mut count = 0;
+    // A reservoir: the row with number `count` is kept with a chance of n in `count`, in a random place (Knuth, TAOCP 3.4.2 R).
     while let Some(row) = rows.next()? {
-        seen += 1;
-        let place = if picked.len() < n { picked.len() } else { random.usize(..seen) };
+        count += 1;
+        let place = if picked.len() < n { picked.len() } else { random.usize(..count) };
         if place >= n {
             continue;
         }
@@ -312,4 +327,28 @@ pub(crate) fn sample(
     let found: Result<Vec<_>, _> =
         picked.iter().map(|(source, path)| file(connection, *source, path)).collect();
     Ok(found?.into_iter().flatten().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A page costs what it gives, wherever it begins: it is found by an index and sorts nothing.
+    #[test]
+    fn pages_are_found_by_an_index() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        crate::sql::migrate(&mut connection).unwrap();
+        for (query, way) in [
+            (KNOWN, "SEARCH file USING PRIMARY KEY (source=? AND path>?)"),
+            (STATE_BY_KEY, "SEARCH f USING INDEX file_by_key (destination=? AND key>?)"),
+            (UNLISTED, "SEARCH f USING INDEX file_unlisted (destination=? AND (source,path)>(?,?))"),
+        ] {
+            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {query}")).unwrap();
+            let values = vec![rusqlite::types::Null; statement.parameter_count()];
+            let steps = statement
+                .query_map(rusqlite::params_from_iter(values), |row| row.get::<_, String>(3))
+                .unwrap();
+            assert_eq!(steps.collect::<Result<Vec<_>, _>>().unwrap(), [way]);
+        }
+    }
 }

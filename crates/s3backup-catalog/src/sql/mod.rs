@@ -26,7 +26,7 @@ pub(crate) use schema::migrate;
 /// What went wrong, before it is said of which file.
 #[derive(Debug)]
 pub(crate) enum Trouble {
-    /// SQLite says so.
+    /// `SQLite` says so.
     Sqlite(rusqlite::Error),
     /// The file holds what this code never writes.
     Damage(String),
@@ -86,7 +86,7 @@ fn is_odd_value(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// A limit of a page as SQLite takes it.
+/// A limit of a page as `SQLite` takes it.
 fn limit(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
 }

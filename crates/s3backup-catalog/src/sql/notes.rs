@@ -6,7 +6,7 @@ use s3backup_model::{FileStat, Key, Tally};
 use super::files::{FILE_COLUMNS, file_row, select_file, tally};
 use super::values::{all_or_none, bytes_in, bytes_out, collect, first, key_out, mode_out, path_in, path_out};
 use super::{Trouble, limit};
-use crate::rows::{Deferred, DestinationId, FileRow, FileState, SourceId};
+use crate::rows::{Deferred, DestinationId, FileRow, FileState, Listed, SourceId};
 
 pub(crate) fn make_tables(connection: &Connection) -> Result<(), Trouble> {
     connection.execute_batch(
@@ -140,13 +140,13 @@ pub(crate) fn clear_listed(connection: &Connection) -> Result<(), Trouble> {
     Ok(())
 }
 
-pub(crate) fn listed(connection: &Connection, key: &Key) -> Result<Option<(u64, String)>, Trouble> {
+pub(crate) fn listed(connection: &Connection, key: &Key) -> Result<Option<Listed>, Trouble> {
     let mut statement = connection.prepare_cached("SELECT size, etag FROM temp.listed WHERE key = ?1")?;
     Ok(first(statement.query([key.as_str()])?, |row| listed_columns(row, 0))?.flatten())
 }
 
 /// Size and ETag from two columns, which are both null where nothing was listed.
-fn listed_columns(row: &Row<'_>, at: usize) -> Result<Option<(u64, String)>, Trouble> {
+fn listed_columns(row: &Row<'_>, at: usize) -> Result<Option<Listed>, Trouble> {
     let (size, etag): (Option<i64>, Option<String>) = (row.get(at)?, row.get(at + 1)?);
     let any = size.is_some() || etag.is_some();
     let both = size.map(bytes_out).transpose()?.zip(etag);
@@ -158,7 +158,7 @@ pub(crate) fn state_against_listing(
     destination: DestinationId,
     after: Option<&Key>,
     rows: usize,
-) -> Result<Vec<(FileRow, Option<(u64, String)>)>, Trouble> {
+) -> Result<Vec<(FileRow, Option<Listed>)>, Trouble> {
     let mut statement = connection.prepare_cached(select_file!(
         ", l.size, l.etag",
         "FROM main.file f INDEXED BY file_by_key LEFT JOIN temp.listed l ON l.key = f.key

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::Trouble;
+use super::{Trouble, schema};
 
 /// How long a writer waits for another process to end its own transaction. Batches take milliseconds; only `status` that
 /// brings an old catalog up to date takes longer.
@@ -32,6 +32,8 @@ pub(crate) fn open(path: &Path) -> Result<Connection, Trouble> {
         | OpenFlags::SQLITE_OPEN_EXRESCODE;
     let connection = Connection::open_with_flags(path, flags)?;
     set_up(&connection)?;
+    // Before anything is written, also to the header: a file that is not ours stays as it is.
+    schema::found_version(&connection)?;
     // With a write-ahead log others can read while a run writes, and a commit is one sync. FULL syncs the log at every
     // commit; NORMAL would leave the last commits to be lost with the power. Commits are few, for they are batches, and
     // each must last: a finished object must not be sent again, and an upload must be noted before it is begun.
@@ -69,4 +71,28 @@ fn set_up(connection: &Connection) -> Result<(), Trouble> {
     connection.pragma_update(None, "trusted_schema", "OFF")?;
     connection.pragma_update(None, "cell_size_check", "ON")?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What durability and the bound on memory rest on, as `SQLite` itself says it.
+    #[test]
+    fn settings_are_in_force() {
+        let dir = tempfile::tempdir().unwrap();
+        let connection = open(&dir.path().join("catalog.db")).unwrap();
+        let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
+        let journal: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+        assert_eq!(journal, "wal");
+        assert_eq!(number("synchronous"), 2, "FULL");
+        assert_eq!(number("temp_store"), 1, "FILE");
+        assert_eq!(number("cache_size"), -CACHE_KIB);
+        assert_eq!(number("foreign_keys"), 1);
+        let connection = open_temporary().unwrap();
+        assert_eq!(
+            connection.pragma_query_value(None, "synchronous", |row| row.get::<_, i64>(0)).unwrap(),
+            0
+        );
+    }
 }

@@ -5,13 +5,13 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::Trouble;
 
 /// The version that this code reads and writes.
-pub(crate) const VERSION: i64 = MIGRATIONS.len() as i64;
+pub(crate) const VERSION: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 
 /// "S3BC": tells a catalog from a database of another program.
 const APPLICATION_ID: i64 = 0x5333_4243;
 
-/// Number `n` leads from version `n` to `n + 1`. What was released is never edited.
-const MIGRATIONS: &[&str] = &[V1];
+/// What leads to each version from the one before it. What was released is never edited.
+const MIGRATIONS: &[(i64, &str)] = &[(1, V1)];
 
 /// Of files, what is compared on every run comes first, and the rest behind it. `path` has zero bytes for `/`, which makes
 /// the order of the primary key that of a walk. `destination` repeats what `source` says, for the index by key. `inode`,
@@ -121,8 +121,8 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<bool, Trouble> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Asked again: another process may have done it meanwhile.
     let found = found_version(&transaction)?;
-    let steps = MIGRATIONS.iter().zip(1_i64..).filter(|(_, to)| found.is_none_or(|from| *to > from));
-    for (step, to) in steps {
+    let steps = MIGRATIONS.iter().filter(|(to, _)| found.is_none_or(|from| *to > from));
+    for (to, step) in steps {
         transaction.execute_batch(step)?;
         transaction.pragma_update(None, "user_version", to)?;
     }
@@ -131,8 +131,8 @@ pub(crate) fn migrate(connection: &mut Connection) -> Result<bool, Trouble> {
     Ok(found.is_none())
 }
 
-/// Version of the tables; `None` when the file is empty.
-fn found_version(connection: &Connection) -> Result<Option<i64>, Trouble> {
+/// Version of the tables; `None` when the file is empty. Errors when the file is of a newer version or another program.
+pub(super) fn found_version(connection: &Connection) -> Result<Option<i64>, Trouble> {
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let (application, version) = (pragma("application_id")?, pragma("user_version")?);
     match (application, version) {

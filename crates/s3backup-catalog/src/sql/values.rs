@@ -161,11 +161,11 @@ pub(super) fn collect<T>(
     mut rows: rusqlite::Rows<'_>,
     make: impl Fn(&Row<'_>) -> Result<T>,
 ) -> Result<Vec<T>> {
-    let mut made = Vec::new();
+    let mut all = Vec::new();
     while let Some(row) = rows.next()? {
-        made.push(make(row)?);
+        all.push(make(row)?);
     }
-    Ok(made)
+    Ok(all)
 }
 
 /// The one row of a query, if there is one.

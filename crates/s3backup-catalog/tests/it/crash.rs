@@ -6,7 +6,7 @@ use std::path::Path;
 
 use s3backup_catalog::Catalog;
 
-use crate::common::{CHILD_DIR, key, known_paths, places, row, run, spawn};
+use crate::common::{CHILD_DIR, at, key, known_paths, places, row, run, spawn};
 
 const ROWS: usize = 16;
 
@@ -42,7 +42,7 @@ fn child() {
     for batch in first..first + 2000 {
         put(&mut catalog, batch);
         let (destination, _) = places(&catalog);
-        catalog.intend_upload(destination, &key(&format!("{batch}")), &run(0), crate::common::at(0)).unwrap();
+        catalog.intend_upload(destination, &key(&format!("{batch}")), &run(0), at(0)).unwrap();
         println!("\nstored {batch}");
     }
 }
@@ -60,8 +60,8 @@ fn a_process_that_is_killed_leaves_what_it_was_told_is_stored() {
             lines.filter_map(|line| line.unwrap().strip_prefix("stored ")?.parse::<usize>().ok());
         let last = stored.nth(random.usize(1..30)).expect("the child ended early");
         // Another process reads while that one writes.
-        let seen = batches(&Catalog::open(&dir.path().join("catalog.db")).unwrap());
-        assert!(seen > last);
+        let meanwhile = batches(&Catalog::open(&dir.path().join("catalog.db")).unwrap());
+        assert!(meanwhile > last);
         child.kill().unwrap();
         child.wait().unwrap();
         let last = stored.last().unwrap_or(last);
@@ -69,7 +69,7 @@ fn a_process_that_is_killed_leaves_what_it_was_told_is_stored() {
         let catalog = Catalog::open(&dir.path().join("catalog.db")).unwrap();
         assert!(!catalog.is_new());
         let now = batches(&catalog);
-        assert!(now > last && now >= seen && last >= before, "{now} batches after {last} and {before}");
+        assert!(now > last && now >= meanwhile && last >= before, "{now} batches after {last} and {before}");
         let (destination, _) = places(&catalog);
         assert!(catalog.open_upload(destination, &key(&format!("{last}"))).unwrap().is_some());
         before = now;

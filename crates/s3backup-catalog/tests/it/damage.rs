@@ -60,7 +60,9 @@ fn a_database_of_another_program_is_corrupt() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("catalog.db");
     sql(&file, "CREATE TABLE theirs (a)");
+    let before = fs::read(&file).unwrap();
     assert!(Catalog::open(&file).unwrap_err().is_corrupt());
+    assert_eq!(fs::read(&file).unwrap(), before);
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn the_second_learns_who_is_first() {
 fn what_an_earlier_holder_left_in_the_file_means_nothing() {
     let dir = tempfile::tempdir().unwrap();
     for stale in
-        [&b"backup run (process 1 on elsewhere, since 1970)\n"[..], b"\xff\x00\x1b[31m", &[b'x'; 100_000]]
+        [&b"backup run (process 1 on elsewhere, since 1970)\n"[..], b"\xff\x00\x1b[31m", &vec![b'x'; 100_000]]
     {
         fs::write(dir.path().join("lock"), stale).unwrap();
         let _held = JobLock::acquire(dir.path(), "backup run").unwrap();

@@ -87,7 +87,9 @@ proptest! {
                         FileRow { key, state, size: u64::from(number), ..row(sources[source], &path) }
                     }).collect();
                     if listed { catalog.import_files(&rows).unwrap() } else { catalog.put_files(&rows).unwrap() }
-                    rows.iter().for_each(|row| put(&mut model, row, listed));
+                    for row in &rows {
+                        put(&mut model, row, listed);
+                    }
                 }
                 Change::Set { files, to } => {
                     let files: Vec<_> = files.into_iter().map(|(source, path)| (sources[source], path)).collect();
@@ -97,7 +99,9 @@ proptest! {
                 Change::Remove { files } => {
                     let files: Vec<_> = files.into_iter().map(|(source, path)| (sources[source], path)).collect();
                     catalog.remove_files(&files).unwrap();
-                    files.iter().for_each(|(source, path)| { model.remove(&place(*source, path)); });
+                    for (source, path) in &files {
+                        model.remove(&place(*source, path));
+                    }
                 }
                 Change::Gone { source, paths } => {
                     catalog.note_gone(sources[source], &paths).unwrap();
@@ -111,7 +115,9 @@ proptest! {
                 }
                 Change::List => {
                     catalog.mark_listed(destination).unwrap();
-                    model.values_mut().for_each(|(_, listed)| *listed = true);
+                    for (_, listed) in model.values_mut() {
+                        *listed = true;
+                    }
                 }
             }
         }
