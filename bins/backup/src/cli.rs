@@ -22,7 +22,8 @@ First steps:
   backup run                       one run now
 
 Exit codes:
-  0 success   1 failed   2 bad usage or configuration   3 some files could not be backed up   130 interrupted"
+  0 success   1 failed   2 bad usage or configuration   3 some files could not be backed up or restored
+  4 something in the bucket differs   11 another run of the job is going on   130 interrupted"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -99,6 +100,10 @@ pub(crate) struct Run {
     /// What starts this run, for its report
     #[arg(long, value_enum, default_value_t = TriggerName::Manual, value_name = "WHAT")]
     pub(crate) trigger: TriggerName,
+    /// Go on where a run would stop to ask: when so many known files changed at once that `[guard] max_changed` holds them
+    /// back, and when a source that had files is empty
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// Names of [`Trigger`] on the command line.

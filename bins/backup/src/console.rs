@@ -179,6 +179,7 @@ impl State {
                 self.is_found_whole = true;
             }
             Event::Sent { bytes } => self.sent_bytes += bytes,
+            Event::Known { unchanged } => self.done.merge(*unchanged),
             Event::Uploaded { bytes, .. } | Event::Unchanged { bytes, .. } => self.done.add(*bytes),
             Event::Failed { .. } => self.failed += 1,
             Event::Retrying { .. } => self.retries += 1,

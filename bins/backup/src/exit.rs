@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use s3backup_core::Outcome;
+use s3backup_core::{Error, Outcome, line_of};
 
 /// How the process ends. Where restic has a code for it, it is the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,10 @@ pub(crate) enum Exit {
     Usage = 2,
     /// Done, but some files are not in the bucket.
     Partial = 3,
+    /// Something in the bucket is not as it should be.
+    Differs = 4,
+    /// Another run of the job is going on.
+    Locked = 11,
     /// Ended by a signal.
     Interrupted = 130,
 }
@@ -49,6 +53,16 @@ impl Stop {
         Self { exit: Exit::Usage, message: message.into() }
     }
 
+    /// An error of the backup itself.
+    pub(crate) fn of(error: &Error) -> Self {
+        let exit = match error {
+            Error::Locked { .. } => Exit::Locked,
+            Error::Invalid { .. } | Error::Name { .. } | Error::Slack(_) => Exit::Usage,
+            _ => Exit::Failed,
+        };
+        Self { exit, message: line_of(error) }
+    }
+
     /// The work could not be done.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
         Self { exit: Exit::Failed, message: message.into() }
@@ -66,6 +80,7 @@ mod tests {
         assert_eq!(code(Outcome::Failed), 1);
         assert_eq!(Exit::Usage as u8, 2);
         assert_eq!(code(Outcome::Partial), 3);
+        assert_eq!((Exit::Differs as u8, Exit::Locked as u8), (4, 11));
         assert_eq!(code(Outcome::Interrupted), 130);
     }
 }

@@ -58,13 +58,15 @@ pub(crate) async fn start_embedded(settings: &mut Settings) -> Result<Option<Loc
     settings.destination = destination
         .endpoint(server.endpoint())
         .region(server.region())
+        // Its port is another each time.
+        .known_as(format!("embedded:{}", dir.display()))
         .credentials(server.access_key(), server.secret_key());
     Ok(Some(server))
 }
 
 /// Says when a source holds what this program writes itself: it would back up its own work, more of it each time.
 pub(crate) fn warn_of_own_files(settings: &Settings, log: &LoggerManager) {
-    let own = [Some(&settings.logging.dir), settings.embedded_dir.as_ref()];
+    let own = [Some(&settings.logging.dir), Some(&settings.state_dir), settings.embedded_dir.as_ref()];
     for source in &settings.sources {
         for dir in own.into_iter().flatten().filter(|dir| dir.starts_with(&source.path)) {
             log.warning(format!(
@@ -85,7 +87,12 @@ pub(crate) fn builder(settings: &Settings, trigger: Trigger) -> BackupBuilder {
         .destination(settings.destination.clone())
         .transfer(settings.transfer.clone())
         .grace(settings.grace)
+        .max_changed(settings.max_changed_percent)
+        .state_dir(&settings.state_dir)
         .trigger(trigger);
+    if let Some(schedule) = &settings.schedule {
+        builder = builder.schedule(schedule.clone());
+    }
     for step in &settings.steps {
         builder = builder.step(step.clone());
     }

@@ -2,16 +2,17 @@
 
 use std::fmt;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, Days, Utc};
+use chrono::{DateTime, Days, NaiveDate, Utc};
 use chrono_tz::Tz;
 use s3backup_discovery::{Rules, Select as DiscoverySelect, discover};
 use s3backup_model::{Event, Name, Outcome, RunReport, Trigger};
 use s3backup_slack::{Slack, SlackOptions};
 use s3backup_transfer::aws_sdk_s3::Client;
-use s3backup_transfer::{Bucket, ConnectOptions, ObjectSettings};
+use s3backup_transfer::{Bucket, ConnectOptions, Error as TransferError, ObjectSettings};
 use slog::Logger;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -19,11 +20,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::events::{EVENTS_AHEAD, Emitter};
-use crate::options::{Destination, RetrySettings, Select, Source, Step, Symlinks, TransferSettings};
+use crate::memory::Memory;
+use crate::options::{
+    Compare, Destination, RetrySettings, ScheduleOptions, Select, Source, Step, Symlinks, TransferSettings,
+};
 use crate::plan::Naming;
 use crate::planning::Plan;
 use crate::record::Shelf;
 use crate::run::{run, silent};
+
+/// Up to so many files may change at once whatever share of all they are: a handful of databases that change each day is
+/// no mass change.
+const ALWAYS_ALLOWED: u64 = 10;
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
@@ -45,6 +53,7 @@ pub(crate) struct Job {
     pub(crate) sources: Vec<Source>,
     rules: Vec<Rules>,
     pub(crate) bucket: String,
+    server: String,
     pub(crate) reach: Reach,
     pub(crate) naming: Arc<Naming>,
     pub(crate) transfer: TransferSettings,
@@ -52,6 +61,10 @@ pub(crate) struct Job {
     pub(crate) retry: RetrySettings,
     pub(crate) grace: Duration,
     pub(crate) trigger: Trigger,
+    pub(crate) schedule: Option<ScheduleOptions>,
+    pub(crate) max_changed: u8,
+    pub(crate) force: bool,
+    state_dir: Option<PathBuf>,
     pub(crate) slack: Option<Slack>,
     pub(crate) secrets: Vec<String>,
     pub(crate) alert_when_interrupted: bool,
@@ -73,6 +86,45 @@ impl Job {
         self.sources.get(source).is_some_and(|source| source.symlinks == Symlinks::Follow)
     }
 
+    /// The folder of the job's catalog and lock.
+    pub(crate) fn state_dir(&self) -> Option<PathBuf> {
+        self.state_dir.as_ref().map(|dir| dir.join(self.name.as_str()))
+    }
+
+    /// What the catalog knows the server by: nothing for AWS and for a client that was handed in.
+    pub(crate) fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// Makes the client.
+    pub(crate) async fn connect(&self) -> Result<Bucket, TransferError> {
+        let bucket = match &self.reach {
+            Reach::Connect(options) => Bucket::connect(options).await?,
+            Reach::Client { client, bucket } => Bucket::from_client(client, bucket.clone()),
+        };
+        Ok(bucket.with_retry(self.retry.clone()))
+    }
+
+    /// Of which sources every file is to be read.
+    pub(crate) fn reads_all(&self) -> Vec<bool> {
+        let reads_all = |source: &Source| {
+            source.select == Select::All || source.compare == Compare::Checksum
+        };
+        self.sources.iter().map(reads_all).collect()
+    }
+
+    /// Whether files that would replace something are counted before any is sent.
+    pub(crate) fn guards(&self) -> bool {
+        !self.force && self.max_changed < 100
+    }
+
+    /// Whether so many of the known files are more than may change at once.
+    pub(crate) fn is_too_many(&self, changed: u64, known: u64) -> bool {
+        self.guards()
+            && changed > ALWAYS_ALLOWED
+            && changed.saturating_mul(100) > known.saturating_mul(self.max_changed.into())
+    }
+
     /// `s3://bucket/prefix`, for people.
     pub(crate) fn destination_url(&self) -> String {
         let prefix = self.naming.destination();
@@ -89,26 +141,25 @@ impl Job {
         Arc::new(move || clock().into())
     }
 
-    /// The sources with their days resolved for a run at `now`. Files that were modified in the `settled` time, in which
+    /// The sources with their days resolved for a run that stands for `days`. Files that were modified in the `settled` time, in which
     /// the run's own steps made them, are taken whatever their age.
     pub(crate) fn discovery_sources(
         &self,
-        now: DateTime<Utc>,
+        days: &[NaiveDate],
         settled: Option<&RangeInclusive<SystemTime>>,
     ) -> Vec<s3backup_discovery::Source> {
-        let today = now.with_timezone(&self.timezone).date_naive();
-        let yesterday = today.checked_sub_days(Days::new(1)).unwrap_or(today);
-        let on = |date| DiscoverySelect::day(date, self.timezone);
+        let before = |day: &NaiveDate| day.checked_sub_days(Days::new(1)).unwrap_or(*day);
+        let on = |days: Vec<NaiveDate>| DiscoverySelect::days(days, self.timezone);
         self.sources
             .iter()
             .zip(&self.rules)
             .enumerate()
             .map(|(index, (source, rules))| {
                 let select = match source.select {
-                    Select::All => DiscoverySelect::All,
-                    Select::Yesterday => on(yesterday),
-                    Select::Today => on(today),
-                    Select::Day(date) => on(date),
+                    Select::Changed | Select::All => DiscoverySelect::All,
+                    Select::Yesterday => on(days.iter().map(before).collect()),
+                    Select::Today => on(days.to_vec()),
+                    Select::Day(date) => on(vec![date]),
                 };
                 s3backup_discovery::Source {
                     index,
@@ -190,13 +241,18 @@ impl Backup {
         Run { events, cancel, task }
     }
 
-    /// What a run would do now. Runs no step and changes nothing; sends no request. Must be called within a tokio
-    /// runtime.
-    pub fn plan(&self) -> Plan {
-        let sources = self.job.discovery_sources((self.job.clock)(), None);
-        let discovery =
-            discover(sources, self.job.walk_clock(), CancellationToken::new(), self.job.logger.clone());
-        Plan::new(discovery, Arc::clone(&self.job.naming))
+    /// What a run would do now, as far as the catalog tells. Runs no step and changes nothing; sends no request. Must be
+    /// called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read.
+    pub async fn plan(&self) -> Result<Plan, Error> {
+        let job = &self.job;
+        let memory = Memory::look(job).await?;
+        let today = (job.clock)().with_timezone(&job.timezone).date_naive();
+        let sources = job.discovery_sources(&[today], None);
+        let discovery = discover(sources, job.walk_clock(), CancellationToken::new(), job.logger.clone());
+        Ok(Plan::new(discovery, Arc::clone(&job.naming), memory, job.reads_all(), false))
     }
 
     /// Where the files go: `s3://bucket/prefix`.
@@ -214,7 +270,7 @@ impl Backup {
 pub struct Run {
     events: mpsc::Receiver<Event>,
     cancel: CancellationToken,
-    task: JoinSet<RunReport>,
+    task: JoinSet<Result<RunReport, Error>>,
 }
 
 impl Run {
@@ -237,8 +293,8 @@ impl Run {
     pub async fn finish(mut self) -> Result<RunReport, Error> {
         while self.events.recv().await.is_some() {}
         match self.task.join_next().await {
-            Some(Ok(report)) if report.outcome == Outcome::Failed => Err(Error::Failed(Box::new(report))),
-            Some(Ok(report)) => Ok(report),
+            Some(Ok(Ok(report))) if report.outcome == Outcome::Failed => Err(Error::Failed(Box::new(report))),
+            Some(Ok(ended)) => ended,
             Some(Err(error)) => Err(Error::Defect(error.to_string())),
             None => Err(Error::Defect("the run has no task".to_owned())),
         }
@@ -259,6 +315,10 @@ pub struct BackupBuilder {
     retry: RetrySettings,
     grace: Duration,
     trigger: Trigger,
+    schedule: Option<ScheduleOptions>,
+    max_changed: u8,
+    force: bool,
+    state_dir: Option<PathBuf>,
     slack: Option<SlackOptions>,
     alert_when_interrupted: bool,
     log_location: Option<String>,
@@ -280,6 +340,10 @@ impl Default for BackupBuilder {
             retry: RetrySettings::default(),
             grace: Duration::from_secs(3),
             trigger: Trigger::Manual,
+            schedule: None,
+            max_changed: 50,
+            force: false,
+            state_dir: None,
             slack: None,
             alert_when_interrupted: true,
             log_location: None,
@@ -364,6 +428,33 @@ impl BackupBuilder {
         self
     }
 
+    /// When runs are due: what was missed is made up for, and told.
+    pub fn schedule(mut self, options: ScheduleOptions) -> Self {
+        self.schedule = Some(options);
+        self
+    }
+
+    /// The share of known files, in percent, that may change at once: when more do, none is overwritten, and the run fails.
+    /// New files are sent all the same, and up to 10 files may always change. Default 50; 100 means any.
+    pub fn max_changed(mut self, percent: u8) -> Self {
+        self.max_changed = percent;
+        self
+    }
+
+    /// Goes on where a run would stop to ask: so many files changed, or a source is empty that had files.
+    pub fn force(mut self, yes: bool) -> Self {
+        self.force = yes;
+        self
+    }
+
+    /// Where the job keeps its catalog and its lock, in a folder of its name; made when it is not there. It must not be on
+    /// a network file system. Default none: then every run first reads from the bucket what is there, and nothing keeps
+    /// two runs apart.
+    pub fn state_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.state_dir = Some(dir.into());
+        self
+    }
+
     /// Tells Slack how each run ended.
     pub fn slack(mut self, options: SlackOptions) -> Self {
         self.slack = Some(options);
@@ -432,6 +523,7 @@ impl BackupBuilder {
             run: String::new(),
         };
         let bucket = destination.bucket.clone();
+        let server = destination.known_as.or_else(|| destination.endpoint.clone()).unwrap_or_default();
         let reach = match self.client {
             Some(client) => Reach::Client { client, bucket: destination.bucket },
             None => Reach::Connect(ConnectOptions {
@@ -450,6 +542,7 @@ impl BackupBuilder {
             sources: self.sources,
             rules,
             bucket,
+            server,
             reach,
             naming: Arc::new(naming),
             transfer: self.transfer,
@@ -457,6 +550,10 @@ impl BackupBuilder {
             retry: self.retry,
             grace: self.grace,
             trigger: self.trigger,
+            schedule: self.schedule,
+            max_changed: self.max_changed,
+            force: self.force,
+            state_dir: self.state_dir,
             secrets: self.slack.iter().map(secret_of).collect(),
             slack,
             alert_when_interrupted: self.alert_when_interrupted,

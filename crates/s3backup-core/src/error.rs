@@ -1,6 +1,8 @@
 //! What can go wrong before or instead of a run.
 
-use s3backup_model::{InvalidName, RunReport};
+use std::path::PathBuf;
+
+use s3backup_model::{InvalidName, Key, Name, RunReport};
 
 /// A failure of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +32,55 @@ pub enum Error {
     /// reached, stored.
     #[error("the backup failed: {}", .0.fatal.as_ref().map_or("no reason is known", |fatal| &fatal.message))]
     Failed(Box<RunReport>),
+    /// Another run of the job is going on, or something else that works with its catalog.
+    #[error("the job {job} is locked: {holder}. Wait for it to end, or stop it")]
+    Locked {
+        /// The job.
+        job: Name,
+        /// Who holds the lock, as far as it is known.
+        holder: String,
+    },
+    /// The catalog cannot be used.
+    #[error("the catalog")]
+    Catalog(#[from] s3backup_catalog::Error),
+    /// A damaged catalog could not be moved out of the way.
+    #[error("cannot move the damaged catalog {} away", path.display())]
+    State {
+        /// The catalog.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// The bucket could not be asked.
+    #[error("the bucket")]
+    Transfer(#[source] s3backup_transfer::Error),
+    /// A piece of the control data in the bucket is missing, damaged or of a newer version.
+    #[error("{key}: {why}")]
+    Manifest {
+        /// The piece.
+        key: Key,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Neither the catalog nor the bucket tells of a backup.
+    #[error(
+        "nothing in {place} tells of a backup of this job and host: run `backup run` first, or look whether job, host and prefix are those of the machine that made it"
+    )]
+    NoState {
+        /// `s3://bucket/prefix`.
+        place: String,
+    },
+    /// A segment of control data could not be made.
+    #[error("cannot make a manifest or snapshot")]
+    Segment {
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// A piece of control data could not be stored.
+    #[error("control data could not be stored: {0}")]
+    NotStored(String),
     /// The threads of an async runtime could not be started.
     #[error("cannot start the threads of the backup")]
     Runtime(#[source] std::io::Error),

@@ -1,17 +1,25 @@
-//! Letting the plan flow through the engine into the record.
+//! Letting the plan flow through the engine into the record and the catalog.
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use s3backup_catalog::{Deferred, FileRow, FileState, Hints};
 use s3backup_discovery::discover;
-use s3backup_model::Event;
-use s3backup_transfer::{Bucket, Engine, ObjectSettings, Update, Upload};
+use s3backup_model::manifest::{Line, Op};
+use s3backup_model::{Entry, Event, Failure, FailureKind, Fatal, Key, key};
+use s3backup_transfer::{Bucket, Engine, Error as TransferError, Known, ObjectSettings, Stored, Update, Upload};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::planning::{Plan, PlanBatch, Planned};
+use crate::Error;
+use crate::plan::Reason;
+use crate::planning::{Plan, PlanBatch, Planned, known_of};
 use crate::record::Shelf;
 use crate::run::{DRAIN_SHARE, LEEWAY_SHARE, Run, grace_is_over};
+use crate::uploads::Journal;
 
 /// Planned uploads that wait for the engine: enough that it never waits for the plan, and few enough to be nothing.
 const UPLOADS_AHEAD: usize = 256;
@@ -19,22 +27,63 @@ const UPLOADS_AHEAD: usize = 256;
 /// Updates that wait to be written down; taken in batches of up to this.
 const UPDATES_AHEAD: usize = 512;
 
+/// Files that were put off, read back at a time.
+const DEFERRED_PAGE: usize = 256;
+
+/// What comes next to the engine.
+enum Stage {
+    /// What the walk finds. New files go at once; those that may replace something are put off.
+    Walk,
+    /// The files that were put off, from behind this one.
+    Deferred {
+        after: i64,
+        /// Only to see how many of them really differ; nothing is sent.
+        hold: bool,
+    },
+    /// Waits until the engine has answered for all that it was given.
+    Held,
+    /// Nothing.
+    End,
+}
+
+/// What the writer knows of the flow.
+struct Flow {
+    plan: Plan,
+    stage: Stage,
+    /// Uploads that the engine was given and has not answered for.
+    outstanding: u64,
+    /// Files of which the catalog knew, and which are still there.
+    known: u64,
+    deferred: u64,
+    /// The last of the files that were put off by the walk.
+    last_deferred: i64,
+    held: u64,
+}
+
 impl Run<'_> {
     /// Sends every selected file. Ends within its share of the grace after an interruption.
     pub(crate) async fn transfer(&mut self, bucket: &Bucket) {
         let job = self.job;
         let logger = self.events.logger();
-        let sources = job.discovery_sources(self.begun.at, self.settled.as_ref());
+        if let Err(error) = self.memory.with(s3backup_catalog::Catalog::clear_deferred).await {
+            return self.catalog_broke(&error).await;
+        }
+        let sources = job.discovery_sources(&self.days, self.settled.as_ref());
         // Ends the flow alone: what is cancelled here is the run's, not the caller's.
         let stop = self.cancel.child_token();
-        let plan = Plan::new(
-            discover(sources, job.walk_clock(), stop.clone(), logger.clone()),
-            Arc::clone(&job.naming),
-        );
+        let discovery = discover(sources, job.walk_clock(), stop.clone(), logger.clone());
+        let plan = Plan::new(discovery, Arc::clone(&job.naming), self.memory.clone(), job.reads_all(), true);
+        let flow =
+            Flow { plan, stage: Stage::Walk, outstanding: 0, known: 0, deferred: 0, last_deferred: 0, held: 0 };
         let mut settings = job.transfer.clone();
         settings.drain = job.grace.mul_f64(DRAIN_SHARE);
         let objects = ObjectSettings { run: self.id.to_string(), ..job.objects.clone() };
-        let engine = Engine::new(bucket.clone(), settings, objects);
+        let mut engine = Engine::new(bucket.clone(), settings, objects);
+        // What does not outlive the run cannot tell the next one where to go on.
+        if self.memory.is_lasting {
+            let journal = Journal::new(self.memory.clone(), self.id.clone(), Arc::clone(&job.clock));
+            engine = engine.with_journal(Arc::new(journal));
+        }
         let (to_engine, planned) = mpsc::channel(UPLOADS_AHEAD);
         let (said, mut updates) = mpsc::channel(UPDATES_AHEAD);
 
@@ -44,7 +93,7 @@ impl Run<'_> {
         let engine = engine.run(planned, said, stop.clone());
         let mut inbox = VecDeque::new();
         {
-            let writer = self.write_down(plan, to_engine, &mut updates, &mut inbox, &control, &stop);
+            let writer = self.write_down(flow, to_engine, &mut updates, &mut inbox, &control, &stop);
             let writing = async { tokio::join!(engine, writer) };
             tokio::select! {
                 _ = writing => {}
@@ -52,16 +101,16 @@ impl Run<'_> {
             }
         }
         // What was said and not written down is of objects that are in the bucket, or are not: both belong in the report.
-        self.take_all(&mut inbox).await;
         while let Ok(update) = updates.try_recv() {
-            self.take(update).await;
+            inbox.push_back(update);
         }
+        self.take_all(&mut inbox).await;
     }
 
     /// The one writer: takes lines of the plan and updates of the engine as they come.
     async fn write_down(
         &mut self,
-        mut plan: Plan,
+        mut flow: Flow,
         to_engine: mpsc::Sender<Upload>,
         updates: &mut mpsc::Receiver<Update>,
         inbox: &mut VecDeque<Update>,
@@ -75,11 +124,14 @@ impl Run<'_> {
             // The plan is only asked for more when the engine has taken what there was: both channels stay bounded
             // and neither side waits for the other.
             let sender = to_engine.clone().filter(|_| !waiting.is_empty());
+            let is_waiting_for_engine = matches!(flow.stage, Stage::Held) && flow.outstanding > 0;
             tokio::select! {
                 count = updates.recv_many(&mut batch, UPDATES_AHEAD) => {
                     if count == 0 {
                         break;
                     }
+                    flow.outstanding -= batch.iter().filter(|update| matches!(update, Update::Done(_))).count() as u64;
+                    flow.held += self.defer_held(&mut batch).await;
                     inbox.extend(batch.drain(..));
                     self.take_all(inbox).await;
                     // Not after an interruption: the engine's last words wait behind this. A segment that does not get
@@ -94,19 +146,21 @@ impl Run<'_> {
                 slot = reserve(sender.as_ref()), if sender.is_some() => match slot {
                     Some(slot) => {
                         if let Some(upload) = waiting.pop_front() {
+                            flow.outstanding += 1;
                             slot.send(upload);
                         }
                     }
                     None => to_engine = None,
                 },
-                lines = plan.next(), if to_engine.is_some() && waiting.is_empty() => {
-                    if let Some(lines) = lines {
-                        self.take_lines(lines, &mut waiting).await;
-                    } else {
+                more = next(&mut flow, self), if to_engine.is_some() && waiting.is_empty() && !is_waiting_for_engine => {
+                    match more {
+                        More::Lines(lines) => self.take_lines(lines, &mut flow, &mut waiting).await,
+                        More::Uploads(uploads) => waiting.extend(uploads),
+                        More::StageEnds => self.end_stage(&mut flow, stop).await,
+                        More::Broken(error) => self.catalog_broke(&error).await,
+                    }
+                    if matches!(flow.stage, Stage::End) {
                         to_engine = None;
-                        if !stop.is_cancelled() {
-                            self.events.emit(Event::DiscoveryFinished { found: self.record.found() }).await;
-                        }
                     }
                 }
             }
@@ -116,107 +170,317 @@ impl Run<'_> {
         }
     }
 
-    async fn take_lines(&mut self, batch: PlanBatch, waiting: &mut VecDeque<Upload>) {
+    async fn take_lines(&mut self, batch: PlanBatch, flow: &mut Flow, waiting: &mut VecDeque<Upload>) {
         let before = self.record.found();
         self.record.saw(&batch);
+        if batch.unchanged.files > 0 {
+            self.events.emit(Event::Known { unchanged: batch.unchanged }).await;
+        }
+        let mut deferred = Vec::new();
         for line in batch.lines {
             match line {
-                Planned::Upload { entry, key, .. } => {
-                    let follow_symlinks = self.job.follows_symlinks(entry.source);
-                    let file_id = self.job.naming.file_id(&entry);
-                    waiting.push_back(Upload { entry, key, file_id, follow_symlinks });
+                Planned::Upload { entry, key, reason, known } => {
+                    if self.job.guards() && !matches!(reason, Reason::New | Reason::Repair) {
+                        deferred.extend(self.deferred(&entry));
+                    } else {
+                        waiting.push_back(self.upload(entry, key, known, false));
+                    }
                 }
                 Planned::Skip { path, reason } => self.events.emit(Event::Skipped { path, reason }).await,
                 Planned::Fail(failure) => self.record.failure(self.events, failure).await,
                 Planned::MissingSource { message, .. } => self.record.miss_source(self.events, message).await,
             }
         }
+        flow.deferred += deferred.len() as u64;
+        flow.known += batch.unchanged.files + deferred.len() as u64;
+        self.defer(deferred).await;
         if self.record.found() != before {
             self.events.emit(Event::Found { found: self.record.found() }).await;
         }
     }
 
-    /// Those that it did not get to when the future is dropped stay in `inbox`.
-    async fn take_all(&mut self, inbox: &mut VecDeque<Update>) {
-        while let Some(update) = inbox.pop_front() {
-            self.take(update).await;
+    fn upload(&self, entry: Entry, key: Key, known: Option<Known>, hold: bool) -> Upload {
+        let follow_symlinks = self.job.follows_symlinks(entry.source);
+        let file_id = self.job.naming.file_id(&entry);
+        Upload { entry, key, file_id, follow_symlinks, known, hold }
+    }
+
+    fn deferred(&self, entry: &Entry) -> Option<Deferred> {
+        let source = *self.memory.sources.get(entry.source)?;
+        Some(Deferred { source, path: entry.relative.as_os_str().as_bytes().to_vec(), stat: entry.stat })
+    }
+
+    async fn defer(&mut self, files: Vec<Deferred>) {
+        if files.is_empty() {
+            return;
+        }
+        if let Err(error) = self.memory.with(move |catalog| catalog.defer(&files)).await {
+            self.catalog_broke(&error).await;
         }
     }
 
+    /// Takes out the files that were not sent because they differ from what is in the bucket, and puts them off once more.
+    async fn defer_held(&mut self, batch: &mut Vec<Update>) -> u64 {
+        let held = batch.extract_if(.., |update| {
+            matches!(update, Update::Done(done) if matches!(done.result, Err(TransferError::Held { .. })))
+        });
+        let held: Vec<Deferred> = held
+            .filter_map(|update| match update {
+                Update::Done(done) => self.deferred(&done.upload.entry),
+                _ => None,
+            })
+            .collect();
+        let count = held.len() as u64;
+        self.defer(held).await;
+        count
+    }
+
+    /// Decides what comes behind a stage that has ended.
+    async fn end_stage(&mut self, flow: &mut Flow, stop: &CancellationToken) {
+        match flow.stage {
+            Stage::Walk => {
+                if !stop.is_cancelled() {
+                    self.events.emit(Event::DiscoveryFinished { found: self.record.found() }).await;
+                }
+                flow.last_deferred = i64::try_from(flow.deferred).unwrap_or(i64::MAX);
+                let hold = self.job.is_too_many(flow.deferred, flow.known);
+                flow.stage =
+                    if flow.deferred > 0 { Stage::Deferred { after: 0, hold } } else { Stage::End };
+            }
+            Stage::Deferred { hold: true, .. } => flow.stage = Stage::Held,
+            Stage::Held if flow.held == 0 => flow.stage = Stage::End,
+            Stage::Held if self.job.is_too_many(flow.held, flow.known) => {
+                self.stand_guard(flow).await;
+                flow.stage = Stage::End;
+            }
+            Stage::Held => flow.stage = Stage::Deferred { after: flow.last_deferred, hold: false },
+            Stage::Deferred { hold: false, .. } | Stage::End => flow.stage = Stage::End,
+        }
+    }
+
+    /// So much has changed at once that none of it is overwritten.
+    async fn stand_guard(&mut self, flow: &Flow) {
+        let mut after = flow.last_deferred;
+        loop {
+            let page = self.memory.with(move |catalog| catalog.deferred(after, DEFERRED_PAGE)).await;
+            let page = match page {
+                Ok(page) if page.is_empty() => break,
+                Ok(page) => page,
+                Err(error) => return self.catalog_broke(&error).await,
+            };
+            for (number, file) in page {
+                after = number;
+                let Some(entry) = self.entry(file) else { continue };
+                let path = key::escape(entry.path().as_os_str().as_bytes());
+                let message = "it changed together with many others, and what is in the bucket was not overwritten";
+                let failure =
+                    Failure { path, kind: FailureKind::Guard, message: message.to_owned(), attempts: 0 };
+                self.record.file_failure(self.events, failure).await;
+            }
+        }
+        let message = format!(
+            "{} of the {} files that are in the bucket changed at once, more than `[guard] max_changed` = {} % allows, so none of them was overwritten; new files were sent. Look whether somebody encrypted or damaged them; if it is meant, run once with --force",
+            flow.held, flow.known, self.job.max_changed
+        );
+        self.record.fail(self.events, Fatal { kind: FailureKind::Guard, message }).await;
+    }
+
+    fn entry(&self, file: Deferred) -> Option<Entry> {
+        let place = self.memory.place_of(file.source)?;
+        let root = self.job.sources.get(place)?.path.as_path().into();
+        Some(Entry {
+            source: place,
+            root,
+            relative: PathBuf::from(OsString::from_vec(file.path)),
+            stat: file.stat,
+        })
+    }
+
+    /// The next of the files that were put off, as uploads.
+    async fn deferred_uploads(
+        &self,
+        after: i64,
+        hold: bool,
+        until: i64,
+    ) -> Result<(i64, Vec<Upload>), Error> {
+        let page = self
+            .memory
+            .with(move |catalog| {
+                let page = catalog.deferred(after, DEFERRED_PAGE)?;
+                let with_rows = page.into_iter().filter(|(number, _)| *number <= until).map(|(number, file)| {
+                    let row = catalog.file(file.source, &file.path)?;
+                    Ok((number, file, row))
+                });
+                with_rows.collect::<Result<Vec<_>, s3backup_catalog::Error>>()
+            })
+            .await?;
+        let last = page.last().map_or(after, |(number, ..)| *number);
+        let uploads = page.into_iter().filter_map(|(_, file, row)| {
+            let entry = self.entry(file)?;
+            let key = self.job.naming.key_of(&entry).ok()?;
+            let known = row.filter(|row| row.key == key).map(|row| known_of(&row));
+            Some(self.upload(entry, key, known, hold))
+        });
+        Ok((last, uploads.collect()))
+    }
+
+    /// Those that it did not get to when the future is dropped stay in `inbox`.
+    async fn take_all(&mut self, inbox: &mut VecDeque<Update>) {
+        let mut proved = Vec::new();
+        while let Some(update) = inbox.pop_front() {
+            proved.extend(self.take(update).await);
+        }
+        self.remember(proved).await;
+    }
+
     /// What the record keeps is kept before anything is waited for, so that dropping the future loses an event at most.
-    async fn take(&mut self, update: Update) {
+    async fn take(&mut self, update: Update) -> Option<(Upload, Stored)> {
         match update {
             Update::Sent { bytes } => self.events.emit(Event::Sent { bytes }).await,
             Update::Retrying { key, attempt, delay, cause } => {
                 self.events.emit(Event::Retrying { key, attempt, delay, cause }).await;
             }
             Update::Warning { message } => self.record.warn(self.events, message).await,
-            Update::Done(done) => self.record.done(self.events, *done).await,
+            Update::Done(done) => return self.record.done(self.events, *done).await,
             _ => {}
         }
+        None
+    }
+
+    /// Writes into the catalog what is proved. A file whose key is another now leaves its old object behind.
+    async fn remember(&mut self, proved: Vec<(Upload, Stored)>) {
+        if proved.is_empty() {
+            return;
+        }
+        let rows: Vec<(FileRow, bool)> =
+            proved.iter().filter_map(|(upload, stored)| self.row(upload, stored)).collect();
+        let moved = self
+            .memory
+            .with(move |catalog| {
+                let mut moved = Vec::new();
+                let mut remembered = Vec::with_capacity(rows.len());
+                for (row, is_sent) in rows {
+                    let old = catalog.file(row.source, &row.path)?;
+                    // What was found to be unchanged was put by the run that put it.
+                    let run = old.as_ref().filter(|old| !is_sent && old.etag == row.etag).map(|old| old.run.clone());
+                    let run = run.unwrap_or_else(|| row.run.clone());
+                    moved.extend(old.filter(|old| old.key != row.key));
+                    remembered.push(FileRow { run, ..row });
+                }
+                catalog.put_files(&remembered)?;
+                Ok(moved)
+            })
+            .await;
+        match moved {
+            Ok(moved) => {
+                for old in moved {
+                    let line = self.line(Op::Gone, &old);
+                    self.record.list(self.events, &line).await;
+                }
+            }
+            Err(error) => self.catalog_broke(&error).await,
+        }
+    }
+
+    fn row(&self, upload: &Upload, stored: &Stored) -> Option<(FileRow, bool)> {
+        let row = FileRow {
+            source: *self.memory.sources.get(upload.entry.source)?,
+            path: upload.entry.relative.as_os_str().as_bytes().to_vec(),
+            size: stored.stat.size,
+            mtime_ns: stored.stat.mtime_ns,
+            mode: stored.stat.mode,
+            hints: Some(Hints { ctime_ns: stored.stat.ctime_ns, inode: stored.stat.inode }),
+            state: FileState::Present,
+            key: upload.key.clone(),
+            crc64nvme: stored.crc64nvme.clone(),
+            stored_size: stored.stat.size,
+            stored_checksum: stored.checksum.clone(),
+            etag: stored.etag.clone(),
+            version_id: stored.version_id.clone(),
+            encoding: "none".to_owned(),
+            run: self.id.clone(),
+        };
+        Some((row, stored.sent))
+    }
+
+    /// The manifest line of a row.
+    pub(crate) fn line(&self, op: Op, row: &FileRow) -> Line {
+        let place = self.memory.place_of(row.source);
+        let root = place.and_then(|place| self.job.sources.get(place)).map(|source| source.path.as_path());
+        crate::state::line_of_row(op, row, root)
+    }
+
+    /// The catalog cannot be used: what is in the bucket is listed there all the same.
+    pub(crate) async fn catalog_broke(&mut self, error: &Error) {
+        let message = format!(
+            "{}. What was sent is in the bucket and listed there; the next run has to read it back",
+            crate::line_of(error)
+        );
+        self.record.fail(self.events, Fatal { kind: FailureKind::Catalog, message }).await;
+    }
+
+    /// The files that were not found where they were are gone, in sources that were walked to their end.
+    pub(crate) async fn settle_gone(&mut self) {
+        for (place, source) in self.record.sources().to_vec().into_iter().enumerate() {
+            let Some(id) = self.memory.sources.get(place).copied() else { continue };
+            let is_meant = source.seen > 0 || self.job.force;
+            if !(source.walked && is_meant) || self.record.is_hopeless() || self.cancel.is_cancelled() {
+                continue;
+            }
+            loop {
+                let gone = self.memory.with(move |catalog| catalog.apply_gone(id, DEFERRED_PAGE)).await;
+                let gone = match gone {
+                    Ok(gone) if gone.is_empty() => break,
+                    Ok(gone) => gone,
+                    Err(error) => return self.catalog_broke(&error).await,
+                };
+                for row in gone {
+                    let line = self.line(Op::Gone, &row);
+                    self.record.gone(self.events, &line).await;
+                }
+            }
+        }
+    }
+}
+
+/// More for the engine.
+enum More {
+    Lines(PlanBatch),
+    Uploads(Vec<Upload>),
+    StageEnds,
+    Broken(Error),
+}
+
+/// Nothing is lost when the future is dropped.
+async fn next(flow: &mut Flow, run: &Run<'_>) -> More {
+    match flow.stage {
+        Stage::Walk => match flow.plan.next().await {
+            Some(Ok(lines)) => More::Lines(lines),
+            Some(Err(error)) => {
+                flow.stage = Stage::End;
+                More::Broken(error)
+            }
+            None => More::StageEnds,
+        },
+        Stage::Deferred { after, hold } => {
+            // What was held back is put off again, behind the last of these.
+            let until = if hold { flow.last_deferred } else { i64::MAX };
+            match run.deferred_uploads(after, hold, until).await {
+                Ok((last, _)) if last == after => More::StageEnds,
+                Ok((last, uploads)) => {
+                    flow.stage = Stage::Deferred { after: last, hold };
+                    More::Uploads(uploads)
+                }
+                Err(error) => {
+                    flow.stage = Stage::End;
+                    More::Broken(error)
+                }
+            }
+        }
+        Stage::Held | Stage::End => More::StageEnds,
     }
 }
 
 async fn reserve(sender: Option<&mpsc::Sender<Upload>>) -> Option<mpsc::Permit<'_, Upload>> {
     sender?.reserve().await.ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use s3backup_local_s3::{Fault, FaultKind, LocalS3, Operation};
-    use s3backup_model::{RunId, RunReport};
-
-    use super::*;
-    use crate::events::Emitter;
-    use crate::record::Record;
-    use crate::report::{self, Begun};
-    use crate::{Backup, Destination, Source};
-
-    const FILES: usize = 40;
-
-    #[tokio::test]
-    async fn what_ended_while_a_segment_was_stored_is_recorded_when_the_run_is_interrupted() {
-        let server = LocalS3::builder().bucket("fleet-backup").start().await.unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        for number in 0..FILES {
-            std::fs::write(dir.path().join(number.to_string()), "x").unwrap();
-        }
-        let hangs = Fault::new(FaultKind::Hang).on(Operation::PutObject).key_contains("manifests/");
-        server.faults().add(hangs);
-        let destination = Destination::new("fleet-backup").endpoint(server.endpoint()).region("us-east-1");
-        let destination = destination.credentials(server.access_key(), server.secret_key());
-        let backup = Backup::builder().source(Source::new(dir.path())).destination(destination);
-        let backup = backup.grace(Duration::from_secs(6)).build().unwrap();
-        let job = &backup.job;
-        let crate::backup::Reach::Connect(options) = &job.reach else { panic!("it has no client") };
-        let bucket = Bucket::connect(options).await.unwrap();
-        let (sender, _watcher) = mpsc::channel(1000);
-        let (events, cancel) = (Emitter::new(sender, crate::run::silent()), CancellationToken::new());
-        let begun = Begun { at: (job.clock)(), instant: std::time::Instant::now() };
-        let id = RunId::new(begun.at, 1);
-        let mut record = Record::new(id.clone(), [dir.path().display().to_string()], cancel.clone());
-        record.cut_segments_at(1);
-        let (events, cancel) = (&events, &cancel);
-        let mut run = Run { record, job, events, cancel, id: id.clone(), begun, settled: None };
-
-        let all_are_sent = async {
-            let is_sent = || server.stats().of(Operation::PutObject) > FILES as u64;
-            while !is_sent() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            cancel.cancel();
-        };
-        let both = async { tokio::join!(run.transfer(&bucket), all_are_sent) };
-        tokio::time::timeout(Duration::from_mins(1), both).await.expect("it takes for ever");
-
-        let mut report: RunReport = report::empty(job, id, report::local(job, begun.at));
-        server.faults().clear();
-        run.record.close_segment(events).await;
-        run.record.store_segments(events, &job.shelf(&bucket)).await;
-        report::seal(&mut report, job, &run.record, begun);
-        assert_eq!((report.found.files, report.uploaded.files), (FILES as u64, FILES as u64));
-        assert_eq!(report.manifests.iter().map(|segment| segment.lines).sum::<u64>(), FILES as u64);
-    }
 }

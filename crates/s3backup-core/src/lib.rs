@@ -80,10 +80,13 @@
 //! is given, and is silent without one.
 
 mod backup;
+mod compare;
+mod due;
 mod error;
 mod events;
 mod flow;
-mod history;
+mod latest;
+mod memory;
 pub mod options;
 mod plan;
 mod planning;
@@ -91,19 +94,25 @@ mod record;
 mod report;
 mod run;
 mod segment;
+mod snapshot;
+mod start;
+mod state;
 mod steps;
+mod uploads;
+mod view;
 
 pub mod alert;
 
 pub use backup::{Backup, BackupBuilder, Clock, Run};
 pub use error::{Error, line_of};
-pub use options::{Destination, OnFailure, Select, Source, Step};
-pub use plan::{Action, Reason};
+pub use options::{Compare, Destination, Each, OnFailure, ScheduleOptions, Select, Source, Step};
+pub use plan::Reason;
 pub use planning::{Plan, PlanBatch, Planned};
 pub use s3backup_model::{
-    Alert, AlertKind, Entry, Event, Failure, FailureKind, Fatal, Key, Name, Outcome, RunId, RunReport,
+    Alert, AlertKind, DueRef, DueState, Entry, Event, Failure, FailureKind, Fatal, Key, Name, Outcome, RunId, RunReport,
     SkipReason, StepState, StepStream, Tally, Trigger, key, manifest,
 };
 pub use s3backup_slack::Slack;
 pub use s3backup_transfer::{Bucket, ConnectOptions, aws_sdk_s3};
 pub use tokio_util::sync::CancellationToken;
+pub use view::At;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::NaiveDate;
 
 pub use s3backup_discovery::Symlinks;
+pub use s3backup_schedule::Schedule;
 pub use s3backup_slack::{Secret, SlackOptions, Way as SlackWay};
 pub use s3backup_transfer::{ChecksumKind, RetrySettings, Sse, StaticCredentials, TransferSettings};
 
@@ -23,6 +24,8 @@ pub struct Source {
     pub exclude: Vec<String>,
     /// Which of them to take.
     pub select: Select,
+    /// How to tell that a file is as it was when it was backed up.
+    pub compare: Compare,
     /// Leave files that were modified less than this before they are looked at for the next run, but not what the run's
     /// own steps make. Default: none are left.
     pub min_age: Duration,
@@ -34,13 +37,14 @@ pub struct Source {
 }
 
 impl Source {
-    /// Every file below `path`.
+    /// Every file below `path` that is not yet in the bucket as it is now.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
             include: Vec::new(),
             exclude: Vec::new(),
-            select: Select::All,
+            select: Select::Changed,
+            compare: Compare::Times,
             min_age: Duration::ZERO,
             symlinks: Symlinks::Skip,
             prefix: String::new(),
@@ -68,6 +72,13 @@ impl Source {
         self
     }
 
+    /// Says how to tell that a file is as it was when it was backed up.
+    #[must_use]
+    pub fn compare(mut self, compare: Compare) -> Self {
+        self.compare = compare;
+        self
+    }
+
     /// Leaves files that are younger for the next run, but not what the run's own steps make.
     #[must_use]
     pub fn min_age(mut self, age: Duration) -> Self {
@@ -90,18 +101,58 @@ impl Source {
     }
 }
 
-/// Which files of a source to take.
+/// Which files of a source to take. What the bucket has already is never sent again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Select {
-    /// All of them.
+    /// All that are not in the bucket as they are now, whenever they were made.
     #[default]
+    Changed,
+    /// The same, and every file is read: as [`Select::Changed`] with [`Compare::Checksum`].
     All,
-    /// Those modified on the day before the run's, in the job's time zone.
+    /// Those modified on the day before the run's, in the job's time zone. A run that makes up for missed due times takes
+    /// the days of them all.
     Yesterday,
-    /// Those modified on the run's day.
+    /// Those modified on the run's day; of a run that makes up for missed due times, on the days of them all.
     Today,
     /// Those modified on this day.
     Day(NaiveDate),
+}
+
+/// How to tell that a file is as it was when it was backed up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compare {
+    /// By size, times, mode and inode. A file that differs in anything but its size is read, and sent only when its bytes
+    /// differ.
+    #[default]
+    Times,
+    /// By its bytes: every file is read in every run. For file systems whose times lie.
+    Checksum,
+}
+
+/// When runs are due, and what that means for one.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ScheduleOptions {
+    /// The due times.
+    pub schedule: Schedule,
+    /// Whether a run makes up for due times that were missed. Default yes.
+    pub catch_up: bool,
+    /// A success is late when it comes this long after its due time; for whoever monitors the bucket. Default 1 h.
+    pub deadline: Duration,
+    /// A run that takes longer is interrupted. Default 10 h.
+    pub max_runtime: Duration,
+}
+
+impl ScheduleOptions {
+    /// Due times with the defaults.
+    pub fn new(schedule: Schedule) -> Self {
+        Self {
+            schedule,
+            catch_up: true,
+            deadline: Duration::from_hours(1),
+            max_runtime: Duration::from_hours(10),
+        }
+    }
 }
 
 /// Where the files go.
@@ -116,6 +167,9 @@ pub struct Destination {
     pub region: Option<String>,
     /// URL of an S3-compatible server; AWS when absent.
     pub endpoint: Option<String>,
+    /// What the catalog knows the server by, where its URL changes: a server that is started for each run. The URL when
+    /// absent.
+    pub known_as: Option<String>,
     /// Credentials in place of those of the environment.
     pub credentials: Option<StaticCredentials>,
     /// Storage class of the data. Control data is always STANDARD.
@@ -153,6 +207,13 @@ impl Destination {
         self
     }
 
+    /// What the catalog knows the server by, where its URL changes.
+    #[must_use]
+    pub fn known_as(mut self, name: impl Into<String>) -> Self {
+        self.known_as = Some(name.into());
+        self
+    }
+
     /// An access key and its secret, in place of the environment's.
     #[must_use]
     pub fn credentials(mut self, access_key: impl Into<String>, secret_key: impl Into<String>) -> Self {
@@ -176,6 +237,8 @@ pub struct Step {
     pub env: BTreeMap<String, String>,
     /// Variables of this process that it gets although they may hold secrets (`AWS_…`, `BACKUP_…`, Slack's).
     pub pass_env: Vec<String>,
+    /// How often it runs.
+    pub each: Each,
     /// After this long it is killed, with all that it started. Default 30 min.
     pub timeout: Duration,
     /// What its failure means for the run.
@@ -191,6 +254,7 @@ impl Step {
             cwd: None,
             env: BTreeMap::new(),
             pass_env: Vec::new(),
+            each: Each::Run,
             timeout: Duration::from_mins(30),
             on_failure: OnFailure::Abort,
         }
@@ -205,10 +269,21 @@ impl fmt::Debug for Step {
             .field("cwd", &self.cwd)
             .field("env", &self.env.keys())
             .field("pass_env", &self.pass_env)
+            .field("each", &self.each)
             .field("timeout", &self.timeout)
             .field("on_failure", &self.on_failure)
             .finish()
     }
+}
+
+/// How often a step runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Each {
+    /// Once in a run.
+    #[default]
+    Run,
+    /// Once for each day that the run stands for: more than one when it makes up for missed due times.
+    Day,
 }
 
 /// What the failure of a step means.

@@ -16,35 +16,34 @@ const CONTROL_FOLDER: &str = ".s3backup";
 /// rounded up.
 const RESERVE_BYTES: usize = 256;
 
-/// What a run would do with one entry, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Action {
-    /// Send it.
-    Upload {
-        /// Where it goes.
-        key: Key,
-        /// Why it is sent.
-        reason: Reason,
-    },
-    /// It cannot be backed up.
-    Fail(Failure),
-}
-
-/// Why an entry is sent.
+/// Why an entry is sent, or read to see whether it must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
-    /// It is selected, and nothing is known of what the bucket has of it. It is not sent when the server shows that it
-    /// has the same bytes.
-    Selected,
+    /// Nothing is known of it. It is not sent when the server shows that it has the same bytes.
+    New,
+    /// Its size is another than that of what is in the bucket.
+    Changed,
+    /// Its times, mode or inode are others and its size is the same: it is read, and sent only when its bytes differ.
+    Touched,
+    /// It was asked that every file be read; it is sent only when its bytes differ.
+    Reread,
+    /// It was gone and is back; it is sent only when its bytes differ.
+    Returned,
+    /// What is in the bucket is missing or other than it should be.
+    Repair,
 }
 
 impl Reason {
     /// The word that `plan` prints.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Selected => "selected",
+            Self::New => "new",
+            Self::Changed => "changed",
+            Self::Touched => "touched",
+            Self::Reread => "reread",
+            Self::Returned => "returned",
+            Self::Repair => "repair",
         }
     }
 }
@@ -73,7 +72,7 @@ impl Naming {
         let fill = |what: &str, template: &str, date_allowed: bool| {
             let filled = template.replace("{job}", job.as_str()).replace("{host}", host.as_str());
             check_template(what, &filled, date_allowed)?;
-            Ok(tidy(&filled))
+            Ok::<_, Error>(tidy(&filled))
         };
         let longest = destination.len() + RESERVE_BYTES;
         if longest > key::MAX_KEY_BYTES {
@@ -105,28 +104,55 @@ impl Naming {
         Key::new(format!("{}{name}", self.control))
     }
 
+    /// Whether a key is among the backup's own data.
+    pub(crate) fn is_reserved(&self, key: &str) -> bool {
+        key.starts_with(&self.reserved)
+    }
+
     /// Whether two sources can have files of the same key.
     pub(crate) fn has_shared_prefix(&self, one: usize, other: usize) -> bool {
         self.sources.get(one) == self.sources.get(other)
     }
 
-    /// Decides about one entry.
-    pub(crate) fn plan(&self, entry: &Entry) -> Action {
+    /// A source's prefix with `{date}` still in it, which tells the source from the others of the destination.
+    pub(crate) fn source_template(&self, place: usize) -> &str {
+        self.sources.get(place).map_or("", String::as_str)
+    }
+
+    /// The part of a key below the destination's prefix.
+    pub(crate) fn below_destination<'k>(&self, key: &'k Key) -> Option<&'k str> {
+        let below = key.as_str().strip_prefix(&self.destination)?;
+        if self.destination.is_empty() { Some(below) } else { below.strip_prefix('/') }
+    }
+
+    /// The files below sources that have this key: the place of the source, and the path below it. More than one where
+    /// prefixes lie within each other.
+    pub(crate) fn files_of(&self, key: &Key) -> Vec<(usize, Vec<u8>)> {
+        let Some(below) = self.below_destination(key) else { return Vec::new() };
+        let found = self.sources.iter().enumerate().filter_map(|(place, template)| {
+            let name = below_template(below, template)?;
+            Some((place, key::unescape(name)))
+        });
+        found.collect()
+    }
+
+    /// The key of an entry, or why it has none.
+    pub(crate) fn key_of(&self, entry: &Entry) -> Result<Key, Failure> {
         let fail = |kind, message: String| {
             let path = key::escape(entry.path().as_os_str().as_bytes());
-            Action::Fail(Failure { path, kind, message, attempts: 1 })
+            Err(Failure { path, kind, message, attempts: 1 })
         };
         let source_prefix = self.sources.get(entry.source).map_or("", String::as_str);
         let prefix = join(&self.destination, &self.dated(source_prefix, entry.stat.mtime_ns));
         match Key::for_path(&prefix, entry.relative.as_os_str().as_bytes()) {
-            Ok(key) if key.as_str().starts_with(&self.reserved) => fail(
+            Ok(key) if self.is_reserved(key.as_str()) => fail(
                 FailureKind::ReservedKey,
                 format!(
                     "its key {key} would be among the backup's own data below {}: rename it, or give the source a prefix",
                     self.reserved
                 ),
             ),
-            Ok(key) => Action::Upload { key, reason: Reason::Selected },
+            Ok(key) => Ok(key),
             Err(error) => fail(FailureKind::KeyTooLong, error.to_string()),
         }
     }
@@ -156,6 +182,20 @@ fn fixed_part(prefix: &str) -> &str {
         Some(at) => prefix[..at].rfind('/').map_or("", |slash| &prefix[..slash]),
         None => prefix,
     }
+}
+
+/// What is behind a source's prefix, `{date}` standing for a date.
+fn below_template<'k>(key: &'k str, template: &str) -> Option<&'k str> {
+    const PLACEHOLDER: &str = "{date}";
+    let mut rest = key;
+    let mut pieces = template.split(PLACEHOLDER);
+    rest = rest.strip_prefix(pieces.next()?)?;
+    for piece in pieces {
+        let date = rest.get(.."2026-11-23".len())?;
+        date.parse::<chrono::NaiveDate>().ok()?;
+        rest = rest[date.len()..].strip_prefix(piece)?;
+    }
+    if template.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
 }
 
 fn check_template(what: &str, filled: &str, date_allowed: bool) -> Result<(), Error> {
@@ -217,9 +257,24 @@ mod tests {
     }
 
     fn key_of(destination: &str, source: &str, relative: &str) -> String {
-        match naming(destination, source).unwrap().plan(&entry(relative)) {
-            Action::Upload { key, .. } => key.to_string(),
-            Action::Fail(failure) => format!("{}: {}", failure.kind.as_str(), failure.message),
+        match naming(destination, source).unwrap().key_of(&entry(relative)) {
+            Ok(key) => key.to_string(),
+            Err(failure) => format!("{}: {}", failure.kind.as_str(), failure.message),
+        }
+    }
+
+    #[test]
+    fn a_key_leads_back_to_its_file() {
+        for (destination, source) in
+            [("", ""), ("trips", ""), ("trips", "{date}"), ("t/{host}", "by-{date}/x/{date}"), ("", "a/b")]
+        {
+            let naming = naming(destination, source).unwrap();
+            let key = naming.key_of(&entry("v1/a%41 .json")).unwrap();
+            assert_eq!(naming.files_of(&key), [(0, b"v1/a%41 .json".to_vec())], "{key}");
+        }
+        let naming = naming("trips", "by/{date}").unwrap();
+        for stranger in ["other/by/2026-11-23/a", "trips/by/2026-13-23/a", "trips/by/2026-11-23", "trips/a"] {
+            assert_eq!(naming.files_of(&Key::new(stranger).unwrap()), [], "{stranger}");
         }
     }
 

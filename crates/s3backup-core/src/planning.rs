@@ -1,17 +1,24 @@
-//! The plan of a run as a stream: what discovery finds, decided by the planner.
+//! The plan of a run as a stream: what discovery finds, compared with what is known.
 
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
+use s3backup_catalog::{Catalog, Error as CatalogError, FileRow, Hints, SourceId};
 use s3backup_discovery::{Batch, Discovery, SourceEnd};
-use s3backup_model::{Entry, Failure, Key, SkipReason, Skipped, Tally};
+use s3backup_model::{Entry, Failure, FileStat, Key, SkipReason, Skipped, Tally};
+use s3backup_transfer::Known;
+use tokio::task::JoinSet;
 
-use crate::plan::{Action, Naming, Reason};
+use crate::Error;
+use crate::compare::{Cursor, Seen, Verdict, in_walk_order, judge};
+use crate::memory::Memory;
+use crate::plan::{Naming, Reason};
 
 /// One line of a plan.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Planned {
-    /// A file would be sent.
+    /// A file would be sent, or read to see whether it must be.
     Upload {
         /// The file.
         entry: Entry,
@@ -19,6 +26,8 @@ pub enum Planned {
         key: Key,
         /// Why.
         reason: Reason,
+        /// What the bucket is known to hold for it.
+        known: Option<Known>,
     },
     /// Something is left out on purpose.
     Skip {
@@ -38,14 +47,16 @@ pub enum Planned {
     },
 }
 
-/// What a run would do, as a stream. Nothing is read but names and times of files, no request is sent, and no step runs:
-/// files that the steps would make are not in it. Dropping it stops the walk.
+/// What a run would do, as a stream. Nothing is read but names and times of files and the catalog, no request is sent, and
+/// no step runs: files that the steps would make are not in it. Dropping it stops the walk.
 ///
 /// ```no_run
 /// # use s3backup_core::{Backup, Planned};
-/// # async fn example(backup: Backup) {
-/// let mut plan = backup.plan();
+/// # async fn example(backup: Backup) -> Result<(), s3backup_core::Error> {
+/// let mut plan = backup.plan().await?;
 /// while let Some(batch) = plan.next().await {
+///     let batch = batch?;
+///     println!("{} files are in the bucket already", batch.unchanged.files);
 ///     for line in batch.lines {
 ///         match line {
 ///             Planned::Upload { key, reason, .. } => println!("upload {key}: {}", reason.as_str()),
@@ -56,12 +67,20 @@ pub enum Planned {
 ///         }
 ///     }
 /// }
+/// # Ok(())
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Plan {
     discovery: Discovery,
-    naming: Arc<Naming>,
+    /// Away while a batch is compared.
+    comparison: Option<Comparison>,
+    comparing: JoinSet<(Comparison, Result<PlanBatch, CatalogError>)>,
+}
+
+impl std::fmt::Debug for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plan").field("discovery", &self.discovery).finish_non_exhaustive()
+    }
 }
 
 /// Some lines of a plan, all of one source.
@@ -72,7 +91,9 @@ pub struct PlanBatch {
     pub source: usize,
     /// The lines.
     pub lines: Vec<Planned>,
-    /// The selected files among them that cannot be backed up: their key cannot be made.
+    /// Selected files that are in the bucket as they are on disk, as far as the catalog knows.
+    pub unchanged: Tally,
+    /// The selected files among the lines that cannot be backed up: their key cannot be made.
     pub refused: Tally,
     /// Counts of the skips among them.
     pub skipped: Skipped,
@@ -83,35 +104,180 @@ pub struct PlanBatch {
 }
 
 impl Plan {
-    pub(crate) fn new(discovery: Discovery, naming: Arc<Naming>) -> Self {
-        Self { discovery, naming }
+    /// A plan that changes nothing, or one that notes in the catalog what it learns.
+    pub(crate) fn new(
+        discovery: Discovery,
+        naming: Arc<Naming>,
+        memory: Memory,
+        reads_all: Vec<bool>,
+        notes: bool,
+    ) -> Self {
+        let comparison = Comparison { naming, memory, reads_all, notes, cursor: None };
+        Self { discovery, comparison: Some(comparison), comparing: JoinSet::new() }
     }
 
     /// The next lines; `None` at the end. Nothing is lost when the future is dropped. A batch may have no lines.
-    pub async fn next(&mut self) -> Option<PlanBatch> {
-        let batch = self.discovery.next().await?;
-        Some(self.decide(batch))
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] when the catalog cannot be read; the plan then is of no use.
+    pub async fn next(&mut self) -> Option<Result<PlanBatch, Error>> {
+        if let Some(mut comparison) = self.comparison.take() {
+            let Some(batch) = self.discovery.next().await else {
+                self.comparison = Some(comparison);
+                return None;
+            };
+            self.comparing.spawn_blocking(move || {
+                let compared = comparison.compare(batch);
+                (comparison, compared)
+            });
+        }
+        match self.comparing.join_next().await? {
+            Ok((comparison, compared)) => {
+                self.comparison = Some(comparison);
+                Some(compared.map_err(Error::Catalog))
+            }
+            Err(error) => Some(Err(Error::Defect(error.to_string()))),
+        }
     }
+}
 
-    fn decide(&self, batch: Batch) -> PlanBatch {
-        let source = batch.source;
-        let mut lines = Vec::with_capacity(batch.len());
+/// The place where what was found meets what is known.
+struct Comparison {
+    naming: Arc<Naming>,
+    memory: Memory,
+    /// Of which sources every file is to be read.
+    reads_all: Vec<bool>,
+    /// Whether what is learnt is noted in the catalog.
+    notes: bool,
+    /// In the source that is walked.
+    cursor: Option<(usize, Cursor)>,
+}
+
+impl Comparison {
+    fn compare(&mut self, batch: Batch) -> Result<PlanBatch, CatalogError> {
+        let place = batch.source;
+        let mut lines = Vec::with_capacity(batch.skips.len() + batch.failures.len());
         lines.extend(
             batch.skips.into_iter().map(|skip| Planned::Skip { path: skip.path, reason: skip.reason }),
         );
         lines.extend(batch.failures.into_iter().map(Planned::Fail));
-        let mut refused = Tally::default();
-        lines.extend(batch.entries.into_iter().map(|entry| match self.naming.plan(&entry) {
-            Action::Upload { key, reason } => Planned::Upload { entry, key, reason },
-            Action::Fail(failure) => {
-                refused.add(entry.stat.size);
-                Planned::Fail(failure)
-            }
-        }));
         let is_whole = matches!(batch.end, Some(SourceEnd::Walked));
+        let mut planned = PlanBatch {
+            source: place,
+            lines,
+            skipped: batch.skipped,
+            seen: batch.seen,
+            is_whole,
+            ..PlanBatch::default()
+        };
+        self.compare_files(&mut planned, in_walk_order(batch.entries, batch.shadows))?;
         if let Some(SourceEnd::Missing(message) | SourceEnd::Failed(message)) = batch.end {
-            lines.push(Planned::MissingSource { source, message });
+            planned.lines.push(Planned::MissingSource { source: place, message });
         }
-        PlanBatch { source, lines, refused, skipped: batch.skipped, seen: batch.seen, is_whole }
+        Ok(planned)
     }
+
+    fn compare_files(
+        &mut self,
+        planned: &mut PlanBatch,
+        found: impl Iterator<Item = Seen>,
+    ) -> Result<(), CatalogError> {
+        let place = planned.source;
+        let Some(&source) = self.memory.sources.get(place) else { return Ok(()) };
+        let reads_all = self.reads_all.get(place).copied().unwrap_or_default();
+        let mut catalog = self.memory.here();
+        let mut cursor = match self.cursor.take() {
+            Some((walked, cursor)) if walked == place => cursor,
+            _ => Cursor::new(source),
+        };
+        let mut learnt = Vec::new();
+        for seen in found {
+            let entry = match seen {
+                Seen::Entry(entry) => entry,
+                Seen::Shadow(path) => {
+                    cursor.shadow(&catalog, path.as_os_str().as_bytes())?;
+                    continue;
+                }
+            };
+            let path = entry.relative.as_os_str().as_bytes();
+            let verdict = match cursor.meet(&catalog, path)? {
+                Some(known) => judge(&known, &entry.stat, reads_all),
+                None => Verdict::Take(Reason::New),
+            };
+            match verdict {
+                Verdict::Unchanged => planned.unchanged.add(entry.stat.size),
+                Verdict::Learn => {
+                    planned.unchanged.add(entry.stat.size);
+                    learnt.push((path.to_owned(), entry.stat));
+                }
+                Verdict::Take(reason) => {
+                    let line = self.take(&catalog, source, entry, reason, &mut planned.refused)?;
+                    planned.lines.push(line);
+                }
+            }
+        }
+        if self.notes {
+            learn(&mut catalog, source, learnt)?;
+            note_gone(&mut catalog, &mut cursor)?;
+            while planned.is_whole && cursor.drain(&catalog)? {
+                note_gone(&mut catalog, &mut cursor)?;
+            }
+            note_gone(&mut catalog, &mut cursor)?;
+        }
+        self.cursor = Some((place, cursor));
+        Ok(())
+    }
+
+    fn take(
+        &self,
+        catalog: &Catalog,
+        source: SourceId,
+        entry: Entry,
+        reason: Reason,
+        refused: &mut Tally,
+    ) -> Result<Planned, CatalogError> {
+        let key = match self.naming.key_of(&entry) {
+            Ok(key) => key,
+            Err(failure) => {
+                refused.add(entry.stat.size);
+                return Ok(Planned::Fail(failure));
+            }
+        };
+        let row = match reason {
+            Reason::New => None,
+            _ => catalog.file(source, entry.relative.as_os_str().as_bytes())?,
+        };
+        // Under another key there is nothing yet, whatever is known of the old one.
+        let known = row.filter(|row| row.key == key).map(|row| known_of(&row));
+        let reason = if known.is_none() { Reason::New } else { reason };
+        Ok(Planned::Upload { entry, key, reason, known })
+    }
+}
+
+/// What the catalog knows of an object, as the engine asks for it.
+pub(crate) fn known_of(row: &FileRow) -> Known {
+    Known {
+        size: row.size,
+        crc64nvme: row.crc64nvme.clone(),
+        checksum: row.stored_checksum.clone(),
+        etag: row.etag.clone(),
+        version_id: row.version_id.clone(),
+        is_doubtful: row.state == s3backup_catalog::FileState::Doubtful,
+    }
+}
+
+fn note_gone(catalog: &mut Catalog, cursor: &mut Cursor) -> Result<(), CatalogError> {
+    let gone = cursor.take_gone();
+    if gone.is_empty() { Ok(()) } else { catalog.note_gone(cursor.source(), &gone) }
+}
+
+/// Keeps what the file system says of files that are known only from the bucket.
+fn learn(
+    catalog: &mut Catalog,
+    source: SourceId,
+    learnt: Vec<(Vec<u8>, FileStat)>,
+) -> Result<(), CatalogError> {
+    let hints = |stat: &FileStat| Hints { ctime_ns: stat.ctime_ns, inode: stat.inode };
+    let learnt: Vec<_> = learnt.into_iter().map(|(path, stat)| (path, hints(&stat))).collect();
+    if learnt.is_empty() { Ok(()) } else { catalog.set_hints(source, &learnt) }
 }

@@ -37,6 +37,8 @@ pub(crate) struct Record {
     found: Tally,
     uploaded: Uploaded,
     unchanged: Tally,
+    gone: Tally,
+    resumed_parts: u64,
     skipped: Skipped,
     failed: Vec<Failure>,
     failed_total: u64,
@@ -53,6 +55,8 @@ pub(crate) struct Record {
     lines_per_segment: u64,
     /// Complete and not yet stored.
     unstored: VecDeque<Finished>,
+    /// Whether some lines of the manifest did not get into the bucket.
+    has_lost_lines: bool,
     failures_in_a_row: u32,
     interruption: Interruption,
 }
@@ -89,6 +93,8 @@ impl Record {
             found: Tally::default(),
             uploaded: Uploaded::default(),
             unchanged: Tally::default(),
+            gone: Tally::default(),
+            resumed_parts: 0,
             skipped: Skipped::default(),
             failed: Vec::new(),
             failed_total: 0,
@@ -103,6 +109,7 @@ impl Record {
             segments: 0,
             lines_per_segment: MAX_SEGMENT_LINES,
             unstored: VecDeque::new(),
+            has_lost_lines: false,
             failures_in_a_row: 0,
             interruption: Interruption::Possible(cancel),
         }
@@ -149,6 +156,12 @@ impl Record {
             }
             Some(_) => {}
         }
+    }
+
+    /// The same, and there is no use in doing anything more.
+    pub(crate) async fn fail_at_once(&mut self, events: &Emitter, fatal: Fatal) {
+        self.fail(events, fatal).await;
+        self.is_hopeless = true;
     }
 
     /// Whether there is no use in doing more. A source without its files fails the run, but the others are still sent.
@@ -202,27 +215,25 @@ impl Record {
     /// backed up.
     pub(crate) fn saw(&mut self, batch: &PlanBatch) {
         let mut found = batch.refused;
+        found.merge(batch.unchanged);
         for line in &batch.lines {
             if let Planned::Upload { entry, .. } = line {
                 found.add(entry.stat.size);
             }
         }
-        let more = |tally: &mut Tally| {
-            tally.files += found.files;
-            tally.bytes += found.bytes;
-        };
-        more(&mut self.found);
+        self.found.merge(found);
         let failures = batch.lines.iter().filter(|line| matches!(line, Planned::Fail(_))).count() as u64;
         if let (Some(source), Some(troubled)) =
             (self.sources.get_mut(batch.source), self.troubled.get_mut(batch.source))
         {
             source.seen += batch.seen;
-            more(&mut source.found);
+            source.found.merge(found);
             source.had_files |= source.seen > 0;
             // The others are of files whose names cannot be keys.
             *troubled |= failures > batch.refused.files;
             source.walked |= batch.is_whole && !*troubled;
         }
+        self.unchanged.merge(batch.unchanged);
         self.failed_found += batch.refused.files;
         self.skipped.merge(&batch.skipped);
     }
@@ -246,6 +257,12 @@ impl Record {
         events.emit(Event::Failed { failure }).await;
     }
 
+    /// A file that was found could not be backed up, for a reason that no request gave.
+    pub(crate) async fn file_failure(&mut self, events: &Emitter, failure: Failure) {
+        self.failed_found += 1;
+        self.failure(events, failure).await;
+    }
+
     fn remember(&mut self, failure: &Failure) {
         self.failed_total += 1;
         if self.failed.len() < RunReport::MAX_FAILED {
@@ -253,18 +270,26 @@ impl Record {
         }
     }
 
-    /// Takes in how one upload ended. A manifest segment may be complete then: see [`Self::store_segments`].
-    pub(crate) async fn done(&mut self, events: &Emitter, done: Done) {
+    /// Takes in how one upload ended; gives what is to be remembered of it. A manifest segment may be complete then: see
+    /// [`Self::store_segments`].
+    pub(crate) async fn done(&mut self, events: &Emitter, done: Done) -> Option<(Upload, Stored)> {
         self.retries += done.retries;
+        self.resumed_parts += done.resumed_parts;
         self.uploaded.wire_bytes += done.wire_bytes;
         let path = key::escape(done.upload.entry.path().as_os_str().as_bytes());
         match done.result {
-            Ok(stored) => self.stored(events, path, &done.upload, stored).await,
-            Err(error) => self.not_stored(events, path, &error, done.attempts).await,
+            Ok(stored) => {
+                self.stored(events, path, &done.upload, &stored).await;
+                Some((done.upload, stored))
+            }
+            Err(error) => {
+                self.not_stored(events, path, &error, done.attempts).await;
+                None
+            }
         }
     }
 
-    async fn stored(&mut self, events: &Emitter, path: String, upload: &Upload, stored: Stored) {
+    async fn stored(&mut self, events: &Emitter, path: String, upload: &Upload, stored: &Stored) {
         self.failures_in_a_row = 0;
         let (key, bytes) = (upload.key.clone(), stored.stat.size);
         let event = if stored.sent {
@@ -275,28 +300,46 @@ impl Record {
             self.unchanged.add(bytes);
             Event::Unchanged { path: path.clone(), key, bytes }
         };
+        let is_known = upload.known.as_ref().is_some_and(|known| !stored.sent && known.etag == stored.etag);
         let line = Line {
-            op: Op::Put,
+            op: if is_known { Op::Meta } else { Op::Put },
             path,
             key: upload.key.clone(),
             size: bytes,
             mtime_ns: stored.stat.mtime_ns,
             mode: stored.stat.mode,
-            crc64nvme: stored.crc64nvme,
+            crc64nvme: stored.crc64nvme.clone(),
             stored_size: bytes,
-            stored_checksum: stored.checksum,
-            etag: stored.etag,
-            version_id: stored.version_id,
+            stored_checksum: stored.checksum.clone(),
+            etag: stored.etag.clone(),
+            version_id: stored.version_id.clone(),
             encoding: "none".to_owned(),
             run: None,
         };
-        if let Err(error) = self.push(&line) {
-            self.manifest_broke(events, &error).await;
-        }
+        self.list(events, &line).await;
         events.emit(event).await;
     }
 
+    /// Adds a line to the manifest.
+    pub(crate) async fn list(&mut self, events: &Emitter, line: &Line) {
+        if let Err(error) = self.push(line) {
+            self.manifest_broke(events, &error).await;
+        }
+    }
+
+    /// A file is gone from its source.
+    pub(crate) async fn gone(&mut self, events: &Emitter, line: &Line) {
+        self.gone.add(line.size);
+        self.list(events, line).await;
+    }
+
+    /// Whether all that was to be listed is in the bucket.
+    pub(crate) fn is_all_listed(&self) -> bool {
+        self.segment.is_none() && self.unstored.is_empty() && !self.has_lost_lines
+    }
+
     async fn manifest_broke(&mut self, events: &Emitter, error: &std::io::Error) {
+        self.has_lost_lines = true;
         let message = format!("the manifest cannot be made: {error}");
         self.fail(events, Fatal { kind: FailureKind::Record, message }).await;
     }
@@ -359,6 +402,7 @@ impl Record {
             match stored {
                 Ok(key) => self.manifests.push(ManifestRef { key, lines, crc64nvme }),
                 Err(message) => {
+                    self.has_lost_lines = true;
                     let message = format!(
                         "the manifest could not be stored, so {lines} files that are in the bucket are not listed there: {message}"
                     );
@@ -399,6 +443,8 @@ impl Record {
         report.found = self.found;
         report.uploaded = self.uploaded;
         report.unchanged = self.unchanged;
+        report.gone = self.gone;
+        report.resumed_parts = self.resumed_parts;
         report.skipped = self.skipped;
         report.failed.clone_from(&self.failed);
         report.failed_total = self.failed_total;
@@ -409,9 +455,12 @@ impl Record {
     }
 }
 
-/// Of these the other sources know nothing.
+/// Of these the other sources know nothing, and neither do files that are new.
 fn is_about_a_source(kind: FailureKind) -> bool {
-    matches!(kind, FailureKind::SourceMissing | FailureKind::SourceEmpty)
+    matches!(
+        kind,
+        FailureKind::SourceMissing | FailureKind::SourceEmpty | FailureKind::Guard | FailureKind::Catalog
+    )
 }
 
 /// Where control data goes.

@@ -1,16 +1,19 @@
 //! Making the run report, storing it, and telling people.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::{DateTime, FixedOffset, Utc};
-use s3backup_model::{FailureKind, Fatal, Outcome, RunId, RunReport, Tally};
+use s3backup_model::{FailureKind, Fatal, Latest, Outcome, RunId, RunReport, RunState, RunSummary, Tally};
 use s3backup_transfer::Bucket;
 
 use crate::alert;
 use crate::backup::Job;
 use crate::error::line_of;
 use crate::events::Emitter;
-use crate::record::Record;
+use crate::record::Shelf;
+use crate::run::Run;
+use crate::snapshot;
 
 /// The report of a run of which nothing is known yet.
 pub(crate) fn empty(job: &Job, run_id: RunId, started_at: DateTime<FixedOffset>) -> RunReport {
@@ -31,6 +34,7 @@ pub(crate) fn empty(job: &Job, run_id: RunId, started_at: DateTime<FixedOffset>)
         found: Tally::default(),
         uploaded: s3backup_model::Uploaded::default(),
         unchanged: Tally::default(),
+        gone: Tally::default(),
         skipped: s3backup_model::Skipped::default(),
         failed: Vec::new(),
         failed_total: 0,
@@ -56,38 +60,106 @@ pub(crate) fn local(job: &Job, at: DateTime<Utc>) -> DateTime<FixedOffset> {
     at.with_timezone(&job.timezone).fixed_offset()
 }
 
-/// Puts all that is known into the report.
-pub(crate) fn seal(report: &mut RunReport, job: &Job, record: &Record, begun: Begun) {
-    record.fill(report);
-    let duration = begun.instant.elapsed();
-    report.finished_at = local(job, (job.clock)());
-    report.duration_s = (duration.as_secs_f64() * 1000.0).round() / 1000.0;
-    let millis = duration.as_millis().max(1);
-    report.bytes_per_s = u64::try_from(u128::from(report.uploaded.bytes) * 1000 / millis).unwrap_or(u64::MAX);
-}
+impl Run<'_> {
+    /// Puts all that is known into the report.
+    pub(crate) fn seal(&self, report: &mut RunReport) {
+        self.record.fill(report);
+        report.due = self.duty.settled(report.outcome);
+        let duration = self.begun.instant.elapsed();
+        report.finished_at = local(self.job, (self.job.clock)());
+        report.duration_s = (duration.as_secs_f64() * 1000.0).round() / 1000.0;
+        let millis = duration.as_millis().max(1);
+        report.bytes_per_s =
+            u64::try_from(u128::from(report.uploaded.bytes) * 1000 / millis).unwrap_or(u64::MAX);
+    }
 
-/// Stores the last segment of the manifest and then the report, so that a report's presence means that all it speaks of
-/// is there. `report` is then what was stored, unless storing failed.
-pub(crate) async fn store(
-    job: &Job,
-    bucket: &Bucket,
-    record: &mut Record,
-    report: &mut RunReport,
-    events: &Emitter,
-    begun: Begun,
-) {
-    let shelf = job.shelf(bucket);
-    record.close_segment(events).await;
-    record.store_segments(events, &shelf).await;
-    seal(report, job, record, begun);
-    let stored = match serde_json::to_vec_pretty(report) {
-        Ok(bytes) => shelf.store(&format!("runs/{}.json", report.run_id), bytes.into()).await.map(|_| ()),
-        Err(error) => Err(error.to_string()),
-    };
-    if let Err(message) = stored {
-        let message = format!("the run report could not be stored in the bucket: {message}");
-        record.fail(events, Fatal { kind: FailureKind::Record, message }).await;
-        seal(report, job, record, begun);
+    /// Stores the last segment of the manifest and then the report, so that a report's presence means that all it speaks of
+    /// is there; then the catalog learns it, and last `latest.json`, which may lag and never runs ahead. `report` is then
+    /// what was stored, unless storing failed.
+    pub(crate) async fn store(&mut self, bucket: &Bucket, report: &mut RunReport) {
+        let shelf = self.job.shelf(bucket);
+        self.record.close_segment(self.events).await;
+        self.record.store_segments(self.events, &shelf).await;
+        self.seal(report);
+        let stored = match serde_json::to_vec_pretty(report) {
+            Ok(bytes) => {
+                shelf.store(&format!("runs/{}.json", report.run_id), bytes.into()).await.map(|_| ())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        let is_listed = stored.is_ok() && self.record.is_all_listed();
+        if let Err(message) = stored {
+            let message = format!("the run report could not be stored in the bucket: {message}");
+            self.record.fail(self.events, Fatal { kind: FailureKind::Record, message }).await;
+            self.seal(report);
+        }
+        if is_listed {
+            self.mark_listed().await;
+            self.snapshot(&shelf, report).await;
+        }
+        self.remember_end(report).await;
+        self.say_in_latest(report).await;
+    }
+
+    async fn mark_listed(&mut self) {
+        let destination = self.memory.destination;
+        if let Err(error) = self.memory.with(move |catalog| catalog.mark_listed(destination)).await {
+            self.catalog_broke(&error).await;
+        }
+    }
+
+    /// After some runs that changed something, the state as a whole is stored.
+    async fn snapshot(&mut self, shelf: &Shelf<'_>, report: &RunReport) {
+        if report.manifests.is_empty() || self.cancel.is_cancelled() {
+            return;
+        }
+        let label = Arc::clone(&self.memory.label);
+        let counted = self.memory.with(move |catalog| snapshot::count_run(catalog, &label)).await;
+        let is_due = match counted {
+            Ok(is_due) => is_due,
+            Err(error) => return self.catalog_broke(&error).await,
+        };
+        if !is_due {
+            return;
+        }
+        match snapshot::write(self.job, shelf, &self.memory, &self.id).await {
+            Ok(()) => {
+                let label = Arc::clone(&self.memory.label);
+                let noted = self.memory.with(move |catalog| snapshot::count_anew(catalog, &label)).await;
+                if let Err(error) = noted {
+                    self.catalog_broke(&error).await;
+                }
+            }
+            // The manifests still have it all.
+            Err(error) => {
+                let message = format!("a snapshot could not be stored and is tried again: {}", line_of(&error));
+                self.record.warn(self.events, message).await;
+            }
+        }
+    }
+
+    /// Writes the end of the run into the catalog.
+    pub(crate) async fn remember_end(&mut self, report: &RunReport) {
+        let destination = self.memory.destination;
+        let (summary, duty) = (RunSummary::from(report), self.duty.clone());
+        let noted = self.memory.with(move |catalog| {
+            duty.settle(catalog, summary.outcome, &summary.run_id)?;
+            catalog.end_run(destination, &summary)
+        });
+        if let Err(error) = noted.await {
+            self.catalog_broke(&error).await;
+        }
+    }
+
+    async fn say_in_latest(&mut self, report: &mut RunReport) {
+        let Some(beacon) = self.beacon.clone() else { return };
+        let mut beacon = beacon.lock().await;
+        beacon.latest.runs.insert(0, RunSummary::from(&*report));
+        beacon.latest.runs.truncate(Latest::MAX_RUNS);
+        if let Err(message) = beacon.write(RunState::Idle, report.finished_at).await {
+            self.record.warn(self.events, message.clone()).await;
+            report.warnings.push(message);
+        }
     }
 }
 

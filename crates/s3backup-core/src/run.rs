@@ -4,20 +4,25 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use s3backup_model::{Event, FailureKind, Fatal, RunId, RunReport, key};
-use s3backup_transfer::{Bucket, Versioning};
+use chrono::NaiveDate;
+use s3backup_catalog::{FileState, SourceId};
+use s3backup_model::manifest::Op;
+use s3backup_model::{Event, FailureKind, Fatal, Latest, RunId, RunReport, RunState, Tally, key};
+use s3backup_transfer::{Bucket, Error as TransferError, Versioning};
 use slog::Logger;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::backup::{Job, Reach};
+use crate::Error;
+use crate::backup::Job;
+use crate::due::Duty;
 use crate::events::Emitter;
-use crate::history;
+use crate::latest::{self, Beacon, Seen};
+use crate::memory::Memory;
 use crate::record::Record;
 use crate::report::{self, Begun};
+use crate::start;
 use crate::steps::{Surroundings, run_steps};
-
-/// Nothing of what is read at the start is used, so it is to be little.
-const PROBE_BYTES: u64 = 4 << 10;
 
 /// How late the clock may be by which file systems stamp files.
 const STAMP_DELAY: Duration = Duration::from_millis(10);
@@ -29,10 +34,20 @@ pub(crate) const LEEWAY_SHARE: f64 = 0.05;
 const STORE_SHARE: f64 = 0.35;
 const ALERT_SHARE: f64 = 0.2;
 
-/// Runs the job once. Always gives a report, whatever happened.
-pub(crate) async fn run(job: Arc<Job>, events: Emitter, cancel: CancellationToken) -> RunReport {
+/// How often `latest.json` says that the run goes on.
+const HEARTBEAT: Duration = Duration::from_mins(5);
+
+/// Runs the job once. Gives a report whatever happened, unless another run holds the job's lock.
+pub(crate) async fn run(job: Arc<Job>, events: Emitter, cancel: CancellationToken) -> Result<RunReport, Error> {
     let begun = Begun { at: (job.clock)(), instant: Instant::now() };
     let run_id = RunId::new(begun.at, (job.random)());
+    let opened = match Memory::open(&job, "backup run").await {
+        Err(locked @ Error::Locked { .. }) => return Err(locked),
+        other => other,
+    };
+    if let Err(Error::Locked { .. }) = &opened {
+    
+    }
     events
         .emit(Event::RunStarted {
             run_id: run_id.clone(),
@@ -42,41 +57,54 @@ pub(crate) async fn run(job: Arc<Job>, events: Emitter, cancel: CancellationToke
             trigger: job.trigger,
         })
         .await;
-
+    let mut record = Record::new(run_id.clone(), job.sources.iter().map(path_of), cancel.clone());
+    let memory = match opened {
+        Ok(memory) => memory,
+        Err(error) => {
+            // Without its memory a run could not tell what it may overwrite.
+            record.fail_at_once(&events, start::fatal_of(&error)).await;
+            Memory::scratch(&job).await?
+        }
+    };
     let mut run = Run {
-        record: Record::new(run_id.clone(), job.sources.iter().map(path_of), cancel.clone()),
+        record,
         job: &job,
         events: &events,
         cancel: &cancel,
         id: run_id.clone(),
         begun,
+        memory,
+        duty: Duty::default(),
+        days: Vec::new(),
         settled: None,
+        beacon: None,
     };
     let bucket = run.work_and_say_when_stopping().await;
     // What is cancelled later than this is too late to cut any work short.
     run.record.end_work();
 
     let mut report = report::empty(&job, run_id, report::local(&job, begun.at));
-    let Run { mut record, .. } = run;
     let mut is_sealed = false;
     if let Some(bucket) = &bucket {
-        let storing = report::store(&job, bucket, &mut record, &mut report, &events, begun);
+        let storing = Box::pin(run.store(bucket, &mut report));
         tokio::select! {
             () = storing => is_sealed = true,
             () = grace_is_over(&job, &cancel, STORE_SHARE) => {}
         }
         if !is_sealed {
-            record.cut_short();
+            run.record.cut_short();
             let message = "the run was interrupted before its manifest and report were stored";
-            record.warn(&events, message.to_owned()).await;
+            run.record.warn(&events, message.to_owned()).await;
         }
     }
     if !is_sealed {
-        report::seal(&mut report, &job, &record, begun);
+        run.seal(&mut report);
+        run.remember_end(&report).await;
     }
+    drop(run);
     report::send_alert(&job, &mut report, &events, grace_is_over(&job, &cancel, ALERT_SHARE)).await;
     events.emit(Event::RunFinished { report: Box::new(report.clone()) }).await;
-    report
+    Ok(report)
 }
 
 /// Comes true when the run was interrupted and then a share of its grace has passed; never without an interruption.
@@ -92,13 +120,20 @@ fn path_of(source: &crate::Source) -> String {
 
 pub(crate) struct Run<'a> {
     pub(crate) record: Record,
-    pub(crate) job: &'a Job,
+    pub(crate) job: &'a Arc<Job>,
     pub(crate) events: &'a Emitter,
     pub(crate) cancel: &'a CancellationToken,
     pub(crate) id: RunId,
     pub(crate) begun: Begun,
+    pub(crate) memory: Memory,
+    /// The due times that it stands for.
+    pub(crate) duty: Duty,
+    /// Their days.
+    pub(crate) days: Vec<NaiveDate>,
     /// From the start of the run to the end of its last step: what was modified then, the steps have made.
     pub(crate) settled: Option<RangeInclusive<SystemTime>>,
+    /// What says in the bucket how it is going.
+    pub(crate) beacon: Option<Arc<Mutex<Beacon>>>,
 }
 
 impl Run<'_> {
@@ -126,56 +161,76 @@ impl Run<'_> {
 
     /// Everything up to the last file. Gives the bucket when it can be used for the report.
     async fn work(&mut self) -> Option<Bucket> {
-        let bucket = match self.reach_bucket().await {
-            Ok(bucket) => bucket?,
+        if self.record.is_hopeless() {
+            return None;
+        }
+        let (bucket, seen) = match self.reach_bucket().await {
+            Ok(reached) => reached?,
             Err(fatal) => {
                 self.record.fail(self.events, fatal).await;
                 return None;
             }
         };
-        if self.steps().await {
-            Box::pin(self.transfer(&bucket)).await;
-            self.record.balance(self.events).await;
-            if !self.record.is_hopeless() {
-                let cancel = self.cancel;
-                tokio::select! {
-                    biased;
-                    () = cancel.cancelled() => {}
-                    () = self.look_at_empty_sources(&bucket) => {}
-                }
+        match self.recognise(&bucket, &seen).await {
+            Ok(true) => {}
+            Ok(false) => return Some(bucket),
+            Err(fatal) => {
+                // What is in the bucket is another's: nothing is added to it.
+                self.record.fail_at_once(self.events, fatal).await;
+                return None;
             }
         }
+        let beating = self.beat();
+        let mut work = Box::pin(self.work_in(&bucket));
+        tokio::select! {
+            () = &mut work => {}
+            () = beating => {}
+        }
+        drop(work);
         Some(bucket)
     }
 
-    /// Makes the client and asks for `latest.json`, whether it is there or not, so that a wrong bucket, wrong credentials and a dead network show before
-    /// anything is done. `Ok(None)` when interrupted meanwhile.
-    async fn reach_bucket(&mut self) -> Result<Option<Bucket>, Fatal> {
-        let job = self.job;
-        let fatal = |error: s3backup_transfer::Error| Fatal { kind: error.kind(), message: error.to_line() };
-        let looking = async {
-            let bucket = match &job.reach {
-                Reach::Connect(options) => Bucket::connect(options).await.map_err(fatal)?,
-                Reach::Client { client, bucket } => Bucket::from_client(client, bucket.clone()),
-            };
-            let bucket = bucket.with_retry(job.retry.clone());
-            let key = job.naming.control_key("latest.json");
-            let key =
-                key.map_err(|error| Fatal { kind: FailureKind::KeyTooLong, message: error.to_string() })?;
-            match bucket.read(&key, PROBE_BYTES).await {
-                Ok(_) => {}
-                // It is larger than that, which is fine, or no request can be made, and then neither can this one.
-                Err(s3backup_transfer::Error::BadRequest { .. }) => {
-                    bucket.head(&key).await.map_err(fatal)?;
-                }
-                // A host that may only write cannot look; whether it may write shows with the first file.
-                Err(error) if error.service().is_some_and(s3backup_transfer::ServiceError::is_denied) => {}
-                Err(error) => return Err(fatal(error)),
+    /// Everything that changes something.
+    async fn work_in(&mut self, bucket: &Bucket) {
+        self.list_what_was_left().await;
+        self.give_back_lost_uploads(bucket).await;
+        if self.steps().await {
+            Box::pin(self.transfer(bucket)).await;
+            self.record.balance(self.events).await;
+            if !self.record.is_hopeless() && !self.cancel.is_cancelled() {
+                self.look_at_empty_sources().await;
+                self.settle_gone().await;
+                self.give_back_left_uploads(bucket).await;
             }
-            let versioning = bucket.versioning().await;
-            Ok((bucket, versioning))
+        }
+    }
+
+    /// Says in the bucket from time to time that the run goes on. Never ends.
+    fn beat(&self) -> impl Future<Output = ()> + use<> {
+        let beacon = self.beacon.clone();
+        let (clock, timezone) = (Arc::clone(&self.job.clock), self.job.timezone);
+        async move {
+            loop {
+                tokio::time::sleep(HEARTBEAT).await;
+                let Some(beacon) = &beacon else { continue };
+                let now = clock().with_timezone(&timezone).fixed_offset();
+                // What goes wrong shows at the end again, and is said there.
+                let _ = beacon.lock().await.write(RunState::Running, now).await;
+            }
+        }
+    }
+
+    /// Makes the client and reads `latest.json`, whether it is there or not, so that a wrong bucket, wrong credentials and
+    /// a dead network show before anything is done. `Ok(None)` when interrupted meanwhile.
+    async fn reach_bucket(&mut self) -> Result<Option<(Bucket, Seen)>, Fatal> {
+        let job = self.job;
+        let looking = async {
+            let unreachable = |error: TransferError| Fatal { kind: error.kind(), message: error.to_line() };
+            let bucket = job.connect().await.map_err(unreachable)?;
+            let (seen, versioning) = tokio::join!(Box::pin(latest::read(&bucket, job)), bucket.versioning());
+            Ok((bucket, seen?, versioning))
         };
-        let (bucket, versioning) = tokio::select! {
+        let (bucket, seen, versioning) = tokio::select! {
             biased;
             () = self.cancel.cancelled() => return Ok(None),
             looked = looking => looked?,
@@ -184,15 +239,107 @@ impl Run<'_> {
             let message = "the bucket has no versioning: a file that changes replaces its object for good. Switch versioning on";
             self.record.warn(self.events, message.to_owned()).await;
         }
-        Ok(Some(bucket))
+        Ok(Some((bucket, seen)))
+    }
+
+    /// Makes sure that the catalog is the one of this bucket, and says in both that the run has begun. `Ok(false)` when
+    /// interrupted meanwhile.
+    async fn recognise(&mut self, bucket: &Bucket, seen: &Seen) -> Result<bool, Fatal> {
+        let settling = start::settle(self.job, bucket, &self.memory, seen);
+        let warnings = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => return Ok(false),
+            settled = Box::pin(settling) => settled?,
+        };
+        for warning in warnings {
+            self.record.warn(self.events, warning).await;
+        }
+        let begun = self.note_begin(seen).await.map_err(|error| start::fatal_of(&error))?;
+        let mut beacon = Beacon::new(bucket, self.job, seen, begun)?;
+        let now = report::local(self.job, self.begun.at);
+        let written = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => return Ok(false),
+            written = beacon.write(RunState::Running, now) => written,
+        };
+        match written {
+            Ok(()) => self.note_stored().await,
+            Err(message) => self.record.warn(self.events, message).await,
+        }
+        self.beacon = Some(Arc::new(Mutex::new(beacon)));
+        Ok(true)
+    }
+
+    /// Notes the run in the catalog, with the due times that it stands for.
+    async fn note_begin(&mut self, seen: &Seen) -> Result<Latest, Error> {
+        let job = Arc::clone(self.job);
+        let (memory, id, at) = (self.memory.clone(), self.id.clone(), self.begun.at);
+        let before = if let Seen::Present(latest, _) = seen { Some(latest.clone()) } else { None };
+        let noted = self.memory.with(move |catalog| {
+            catalog.begin_run(memory.destination, &id, at)?;
+            let reference = start::identity(catalog, &job, before.as_deref(), memory.is_lasting)?;
+            let duty = match &job.schedule {
+                Some(options) => Duty::look(catalog, options, at)?,
+                None => Duty::default(),
+            };
+            let runs = catalog.runs(memory.destination, Latest::MAX_RUNS)?;
+            let runs = runs.into_iter().filter_map(|row| row.summary).collect();
+            let verified = before.and_then(|latest| latest.verified);
+            let started_at = report::local(&job, at);
+            Ok((latest::of_run(&job, &id, started_at, reference, verified, runs), duty))
+        });
+        let (latest, duty) = noted.await?;
+        self.days = duty.days(self.begun.at.with_timezone(&self.job.timezone).date_naive());
+        if duty.is_too_much {
+            let message = "more due times were missed than one run makes up for; the oldest stay missed";
+            self.record.warn(self.events, message.to_owned()).await;
+        }
+        self.duty = duty;
+        Ok(latest)
+    }
+
+    async fn note_stored(&mut self) {
+        let (label, id) = (Arc::clone(&self.memory.label), self.id.clone());
+        let noted = self.memory.with(move |catalog| start::note_stored(catalog, &label, &id)).await;
+        if let Err(error) = noted {
+            self.catalog_broke(&error).await;
+        }
+    }
+
+    /// What a killed run had proved, or what could not be listed then, enters this run's manifest.
+    async fn list_what_was_left(&mut self) {
+        const PAGE: usize = 1024;
+        let destination = self.memory.destination;
+        let mut after: Option<(SourceId, Vec<u8>)> = None;
+        loop {
+            let from = after.clone();
+            let rows = self.memory.with(move |catalog| {
+                catalog.unlisted(destination, from.as_ref().map(|(id, path)| (*id, path.as_slice())), PAGE)
+            });
+            let rows = match rows.await {
+                Ok(rows) => rows,
+                Err(error) => return self.catalog_broke(&error).await,
+            };
+            let Some(last) = rows.last() else { return };
+            after = Some((last.source, last.path.clone()));
+            for row in &rows {
+                let op = match row.state {
+                    FileState::Gone => Op::Gone,
+                    FileState::LocallyPruned => Op::RemovedByPrune,
+                    FileState::Present | FileState::Doubtful => Op::Put,
+                };
+                let line = self.line(op, row);
+                self.record.list(self.events, &line).await;
+            }
+        }
     }
 
     /// Runs the steps. False when nothing is to be uploaded after them.
     async fn steps(&mut self) -> bool {
         let job = self.job;
-        let day = self.begun.at.with_timezone(&job.timezone).date_naive();
         let surroundings = Surroundings {
-            given: vec![("BACKUP_RUN_ID", self.id.to_string()), ("BACKUP_DAY", day.to_string())],
+            run_id: self.id.clone(),
+            days: self.days.clone(),
             secrets: job.secrets.clone(),
             grace: job.grace.mul_f64(DRAIN_SHARE),
         };
@@ -208,31 +355,14 @@ impl Run<'_> {
         !self.record.is_hopeless() && !self.cancel.is_cancelled()
     }
 
-    /// A source without any file is trouble when an earlier run saw files in it, and worth a word when none did.
-    async fn look_at_empty_sources(&mut self, bucket: &Bucket) {
-        let empty = self.record.empty_sources();
-        if !empty.is_empty() {
-            let path_of = |place: &usize| self.record.sources().get(*place).map(|source| source.path.clone());
-            let paths: Vec<String> = empty.iter().filter_map(path_of).collect();
-            match history::had_files(bucket, &self.job.naming, self.record.sources(), &empty).await {
-                Ok(had_files) => {
-                    for (place, path) in empty.into_iter().zip(paths) {
-                        self.empty_source(place, &path, had_files.contains(&place)).await;
-                    }
-                }
-                Err(error) => {
-                    let message = format!(
-                        "{} has no files, and whether it ever had any cannot be read from the bucket: {}",
-                        paths.join(", "),
-                        error.to_line()
-                    );
-                    // A host that may only write can never look.
-                    if error.service().is_some_and(s3backup_transfer::ServiceError::is_denied) {
-                        self.record.warn(self.events, message).await;
-                    } else {
-                        self.record.fail(self.events, Fatal { kind: error.kind(), message }).await;
-                    }
-                }
+    /// A source without any file is trouble when there were some, and worth a word when there never were.
+    async fn look_at_empty_sources(&mut self) {
+        for place in self.record.empty_sources() {
+            let Some(id) = self.memory.sources.get(place).copied() else { continue };
+            let path = self.record.sources().get(place).map(|source| source.path.clone()).unwrap_or_default();
+            match self.memory.with(move |catalog| catalog.count_source(id)).await {
+                Ok(known) => self.empty_source(place, &path, known).await,
+                Err(error) => return self.catalog_broke(&error).await,
             }
         }
         for (path, seen) in self.record.idle_sources() {
@@ -241,11 +371,15 @@ impl Run<'_> {
         }
     }
 
-    async fn empty_source(&mut self, place: usize, path: &str, had_files: bool) {
-        if had_files {
+    async fn empty_source(&mut self, place: usize, path: &str, known: Tally) {
+        if known.files > 0 {
             self.record.had_files(place);
+            if self.job.force {
+                return;
+            }
             let message = format!(
-                "{path} had files in an earlier run and has none now: is its disk mounted, did somebody empty it? Nothing in the bucket was touched"
+                "{path} had {} files when it was last looked at and has none now: is its disk mounted, did somebody empty it? Nothing in the bucket was touched. If it is meant, run once with --force",
+                known.files
             );
             self.record.fail(self.events, Fatal { kind: FailureKind::SourceEmpty, message }).await;
         } else {

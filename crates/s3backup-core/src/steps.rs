@@ -7,14 +7,15 @@ use std::ffi::OsString;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use chrono::NaiveDate;
 use rustix::process::{Pid, Signal, kill_process_group};
-use s3backup_model::{Event, FailureKind, Fatal, StepReport, StepState, StepStream};
+use s3backup_model::{Event, FailureKind, Fatal, RunId, StepReport, StepState, StepStream};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
 use crate::events::Emitter;
-use crate::options::{OnFailure, Step};
+use crate::options::{Each, OnFailure, Step};
 
 /// Longest line that is handed on; the rest of a longer one is left out.
 const MAX_LINE_BYTES: usize = 8 << 10;
@@ -31,8 +32,10 @@ const MAX_LATE_LINES: usize = 100_000;
 
 /// What steps are told, and what is kept from them.
 pub(crate) struct Surroundings {
-    /// Variables that every step gets.
-    pub(crate) given: Vec<(&'static str, String)>,
+    /// The run, which every step is told.
+    pub(crate) run_id: RunId,
+    /// The days that the run stands for, oldest first. A step that runs once is told of the last.
+    pub(crate) days: Vec<NaiveDate>,
     /// Values that no step may find in its environment.
     pub(crate) secrets: Vec<String>,
     /// How long a step may take to end when the run is interrupted.
@@ -48,17 +51,22 @@ pub(crate) async fn run_steps(
 ) -> (Vec<StepReport>, Result<(), Fatal>) {
     let mut reports: Vec<StepReport> = Vec::with_capacity(steps.len());
     let mut verdict = Ok(());
-    for step in steps {
+    for (step, day) in each_time(steps, &surroundings.days) {
+        let name = match day {
+            Some(day) if surroundings.days.len() > 1 => format!("{} {day}", step.name),
+            _ => step.name.clone(),
+        };
         if verdict.is_err() || cancel.is_cancelled() {
-            let (name, message) = (step.name.clone(), None);
+            let message = None;
             reports.push(StepReport { name, state: StepState::NotRun, duration_s: 0.0, message });
             continue;
         }
-        events.emit(Event::StepStarted { name: step.name.clone() }).await;
+        events.emit(Event::StepStarted { name: name.clone() }).await;
         let started = Instant::now();
-        let (state, message) = run_step(step, surroundings, events, cancel).await;
+        let day = day.or_else(|| surroundings.days.last().copied());
+        let (state, message) = run_step(step, day, surroundings, events, cancel).await;
         let duration = started.elapsed();
-        let (name, duration_s) = (step.name.clone(), duration.as_secs_f64());
+        let duration_s = duration.as_secs_f64();
         events
             .emit(Event::StepFinished { name: name.clone(), state, duration, message: message.clone() })
             .await;
@@ -72,13 +80,28 @@ pub(crate) async fn run_steps(
     (reports, verdict)
 }
 
+/// The steps in order, those that run for each day with each of the days.
+fn each_time<'a>(
+    steps: &'a [Step],
+    days: &'a [NaiveDate],
+) -> impl Iterator<Item = (&'a Step, Option<NaiveDate>)> {
+    steps.iter().flat_map(move |step| {
+        let times: Vec<Option<NaiveDate>> = match step.each {
+            Each::Run => vec![None],
+            Each::Day => days.iter().copied().map(Some).collect(),
+        };
+        times.into_iter().map(move |day| (step, day))
+    })
+}
+
 async fn run_step(
     step: &Step,
+    day: Option<NaiveDate>,
     surroundings: &Surroundings,
     events: &Emitter,
     cancel: &CancellationToken,
 ) -> (StepState, Option<String>) {
-    let mut group = match start(step, surroundings) {
+    let mut group = match start(step, day, surroundings) {
         Ok(group) => group,
         Err(message) => return (StepState::Failed, Some(message)),
     };
@@ -138,7 +161,7 @@ fn describe(status: ExitStatus) -> String {
     }
 }
 
-fn start(step: &Step, surroundings: &Surroundings) -> Result<Group, String> {
+fn start(step: &Step, day: Option<NaiveDate>, surroundings: &Surroundings) -> Result<Group, String> {
     let Some((program, arguments)) = step.command.split_first() else {
         return Err("its command is empty".to_owned());
     };
@@ -155,7 +178,8 @@ fn start(step: &Step, surroundings: &Surroundings) -> Result<Group, String> {
     for name in withheld(std::env::vars_os(), &step.pass_env, &surroundings.secrets) {
         command.env_remove(name);
     }
-    command.envs(surroundings.given.iter().map(|(name, value)| (name, value))).envs(&step.env);
+    command.env("BACKUP_RUN_ID", surroundings.run_id.as_str());
+    command.envs(day.map(|day| ("BACKUP_DAY", day.to_string()))).envs(&step.env);
     let child = command.spawn().map_err(|error| not_started(step, program, &error))?;
     let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     Ok(Group { child, pid })

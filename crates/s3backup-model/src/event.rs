@@ -99,6 +99,11 @@ pub enum Event {
         /// Its bytes.
         bytes: u64,
     },
+    /// More files are in the bucket as they are on disk, as far as the catalog knows: they were not read.
+    Known {
+        /// How many since the last such event.
+        unchanged: Tally,
+    },
     /// A file is not in the bucket as it is on disk.
     Failed {
         /// Which, and why.

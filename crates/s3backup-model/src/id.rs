@@ -86,6 +86,18 @@ impl RunId {
         Self(format!("{}-{random:08x}", at.format("%Y%m%dT%H%M%S%.3fZ")))
     }
 
+    /// Reads an id; `None` when the text is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        const SHAPE: &str = "00000000T000000.000Z-xxxxxxxx";
+        let fits = |(byte, shape): (u8, u8)| match shape {
+            b'0' => byte.is_ascii_digit(),
+            b'x' => byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte),
+            other => byte == other,
+        };
+        let is_id = text.len() == SHAPE.len() && text.bytes().zip(SHAPE.bytes()).all(fits);
+        is_id.then(|| Self(text.to_owned()))
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -109,6 +121,10 @@ mod tests {
         let late = RunId::new(at(1_795_431_600_124), 0);
         assert_eq!(early.as_str(), "20261123T110000.123Z-ffffffff");
         assert!(early < late);
+        assert_eq!(RunId::parse(early.as_str()), Some(early));
+        for bad in ["", "20261123T110000.123Z-fffffff", "20261123T110000.123Z-FFFFFFFF", "20261123T110000.123Z-ffffffff/"] {
+            assert_eq!(RunId::parse(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -43,6 +43,9 @@ pub struct RunReport {
     pub uploaded: Uploaded,
     /// Entries that the bucket already had, byte for byte.
     pub unchanged: Tally,
+    /// Files that earlier runs backed up and that are no longer in their source. They stay in the bucket.
+    #[serde(default)]
+    pub gone: Tally,
     /// What was left out, and why.
     pub skipped: Skipped,
     /// Entries that are not in the bucket as they are on disk; the first 1,000.
@@ -250,6 +253,12 @@ impl Tally {
         self.files += 1;
         self.bytes += bytes;
     }
+
+    /// Adds what another count has.
+    pub fn merge(&mut self, other: Self) {
+        self.files += other.files;
+        self.bytes += other.bytes;
+    }
 }
 
 /// What was uploaded.
@@ -449,7 +458,7 @@ pub struct Fatal {
     pub message: String,
 }
 
-/// A manifest segment of a run.
+/// A manifest segment of a run, or a segment of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestRef {
     /// Its key.

@@ -14,6 +14,8 @@ use crate::{human, session};
 #[derive(Default)]
 struct Counts {
     upload: Tally,
+    /// Known to be in the bucket as they are.
+    unchanged: Tally,
     skipped: u64,
     failed: u64,
     missing: Vec<String>,
@@ -60,6 +62,7 @@ pub(crate) async fn dry_run(common: &Common) -> Result<Exit, Stop> {
         json!({
             "dry_run": true,
             "would_upload": counts.upload,
+            "unchanged": counts.unchanged,
             "skipped": counts.skipped,
             "failed": counts.failed,
             "missing_sources": counts.missing,
@@ -67,9 +70,10 @@ pub(crate) async fn dry_run(common: &Common) -> Result<Exit, Stop> {
         .to_string()
     } else {
         format!(
-            "dry run, nothing was done: {} ({}) would be uploaded, {} skipped, {} could not be backed up",
+            "dry run, nothing was done: {} ({}) would be uploaded, {} unchanged, {} skipped, {} could not be backed up",
             human::files(counts.upload.files),
             human::size(counts.upload.bytes),
+            human::count(counts.unchanged.files),
             human::files(counts.skipped),
             human::count(counts.failed),
         )
@@ -92,9 +96,11 @@ async fn walk(common: &Common, mut show: impl FnMut(&Planned) -> io::Result<()>)
         .build();
     let backup = session::builder(&settings, s3backup_core::Trigger::Manual).logger(log.logger()).build();
     let backup = backup.map_err(|error| Stop::usage(line_of(&error)))?;
-    let mut plan = backup.plan();
+    let mut plan = backup.plan().await.map_err(|error| Stop::of(&error))?;
     let mut counts = Counts::default();
     while let Some(batch) = plan.next().await {
+        let batch = batch.map_err(|error| Stop::of(&error))?;
+        counts.unchanged.merge(batch.unchanged);
         for line in &batch.lines {
             counts.add(line);
             match show(line) {
@@ -113,11 +119,12 @@ fn printing(error: io::Error) -> Stop {
 
 fn render(line: &Planned, as_json: bool) -> String {
     match (line, as_json) {
-        (Planned::Upload { entry, key, reason }, true) => json!({
+        (Planned::Upload { entry, key, reason, .. }, true) => json!({
             "action": "upload", "path": path_of(entry), "key": key, "bytes": entry.stat.size, "reason": reason.as_str(),
         }).to_string(),
-        (Planned::Upload { entry, key, .. }, false) => {
-            format!("upload  {} -> {key} ({})", path_of(entry), human::size(entry.stat.size))
+        (Planned::Upload { entry, key, reason, .. }, false) => {
+            let size = human::size(entry.stat.size);
+            format!("upload  {} -> {key} ({size}, {})", path_of(entry), reason.as_str())
         }
         (Planned::Skip { path, reason }, true) => {
             json!({ "action": "skip", "path": path, "reason": reason.as_str() }).to_string()

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use s3backup_config::{Loaded, Settings};
-use s3backup_core::{Error, Event, FailureKind, Outcome, Run, RunReport, line_of};
+use s3backup_core::{DueState, Error, Event, FailureKind, Outcome, Run, RunReport, line_of};
 use s3backup_logging::LoggerManager;
 use serde_json::json;
 
@@ -28,6 +28,8 @@ pub(crate) async fn run(common: &Common, arguments: &cli::Run) -> Result<Exit, S
             print_result(&report, common.json);
             Ok(report.outcome.into())
         }
+        // Whoever runs it already will tell how it ends.
+        Err(stop) if stop.exit == Exit::Locked => Err(stop),
         Err(stop) => Err(not_started(common, stop).await),
     }
 }
@@ -77,6 +79,7 @@ async fn run_logged(
     let server = session::start_embedded(settings).await?;
     let mut builder = session::builder(settings, arguments.trigger.into())
         .logger(log.logger())
+        .force(arguments.force)
         // Whoever pressed Ctrl-C knows.
         .alert_when_interrupted(!std::io::stderr().is_terminal());
     if let Some(path) = log.info_log_path() {
@@ -109,7 +112,7 @@ async fn watch(mut run: Run, progress: &Progress, interrupts: &Interrupts) -> Re
     match run.finish().await {
         Ok(report) => Ok(report),
         Err(Error::Failed(report)) => Ok(*report),
-        Err(error) => Err(Stop::failed(line_of(&error))),
+        Err(error) => Err(Stop::of(&error)),
     }
 }
 
@@ -145,6 +148,9 @@ pub(crate) fn summary(report: &RunReport) -> Vec<String> {
     let rate = format!("{}, {}/s", human::size(report.uploaded.bytes), human::size(report.bytes_per_s));
     lines.push(row("uploaded", report.uploaded.files, rate));
     lines.push(row("already there", report.unchanged.files, human::size(report.unchanged.bytes)));
+    if report.gone.files > 0 {
+        lines.push(row("gone", report.gone.files, format!("{}, kept in the bucket", human::size(report.gone.bytes))));
+    }
     lines.push(row("skipped", report.skipped.files, reasons(report)));
     lines.push(row("failed", report.failed_total, retries(report)));
     for failure in report.failed.iter().take(FAILURES_SHOWN) {
@@ -159,6 +165,15 @@ pub(crate) fn summary(report: &RunReport) -> Vec<String> {
     }
     for step in report.steps.iter().filter(|step| step.message.is_some()) {
         lines.push(format!("  step {}: {}", step.name, step.message.as_deref().unwrap_or_default()));
+    }
+    let made_up: Vec<String> = report
+        .due
+        .iter()
+        .filter(|due| due.state == DueState::CaughtUp)
+        .map(|due| due.at.format("%Y-%m-%d %H:%M").to_string())
+        .collect();
+    if !made_up.is_empty() {
+        lines.push(format!("  made up for missed due times: {}", made_up.join(", ")));
     }
     lines.extend(report.warnings.iter().map(|warning| format!("  warning: {warning}")));
     lines

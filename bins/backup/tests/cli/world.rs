@@ -74,6 +74,7 @@ impl World {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.folder.path())
+            .env("XDG_STATE_HOME", self.folder.path().join("state"))
             .env("AWS_ACCESS_KEY_ID", self.server.access_key())
             .env("AWS_SECRET_ACCESS_KEY", self.server.secret_key())
             .env("AWS_EC2_METADATA_DISABLED", "true")

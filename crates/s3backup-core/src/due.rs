@@ -1,0 +1,205 @@
+//! The ledger of due times: which of them a run stands for, and what its outcome makes of them.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use s3backup_catalog::{Catalog, DueRow, Error as CatalogError};
+use s3backup_model::{DueRef, DueState, Outcome, RunId};
+use s3backup_schedule::Schedule;
+
+use crate::options::ScheduleOptions;
+
+/// The most due times that one run makes up for: more than a year of daily ones.
+const MAX_DUE: usize = 400;
+
+/// Names of settings in the catalog: the schedule by which the ledger was kept, and until when.
+const SCHEDULE: &str = "due_schedule";
+const THROUGH: &str = "due_through";
+
+/// The due times that a run stands for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Duty {
+    /// Oldest first.
+    open: Vec<DueRow>,
+    /// Whether there are more than one run can make up for.
+    pub(crate) is_too_much: bool,
+}
+
+impl Duty {
+    /// Brings the ledger up to `now` and gives what is open in it.
+    ///
+    /// Due times until now are those of the schedule that the ledger was kept by: a new one counts from now on.
+    pub(crate) fn look(
+        catalog: &mut Catalog,
+        options: &ScheduleOptions,
+        now: DateTime<Utc>,
+    ) -> Result<Self, CatalogError> {
+        let schedule = &options.schedule;
+        let kept_by = catalog.setting(SCHEDULE)?.and_then(|text| parse(&text));
+        let through = catalog.setting(THROUGH)?.and_then(|text| text.parse::<DateTime<Utc>>().ok());
+        let mut is_too_much = false;
+        if let (Some(kept_by), Some(through)) = (kept_by, through) {
+            let due = kept_by.between(through, now, MAX_DUE);
+            is_too_much = due.left_out;
+            let timezone = kept_by.timezone().name();
+            let rows = due.times.iter().map(|time| DueRow {
+                at: time.at,
+                local_date: time.local_date,
+                timezone: timezone.to_owned(),
+                state: DueState::Missed,
+                run: None,
+            });
+            catalog.add_due(&rows.collect::<Vec<_>>())?;
+        }
+        Self::keep(catalog, schedule, now)?;
+        let mut open = catalog.open_due(now, MAX_DUE)?;
+        if !options.catch_up {
+            // What was missed before the newest stays missed.
+            let newest = catalog.last_due()?.filter(|due| due.at <= now).map(|due| due.at);
+            open.retain(|due| Some(due.at) == newest);
+        }
+        Ok(Self { open, is_too_much })
+    }
+
+    /// Remembers until when the ledger is kept. A clock that was set back takes nothing from it.
+    pub(crate) fn keep(
+        catalog: &Catalog,
+        schedule: &Schedule,
+        through: DateTime<Utc>,
+    ) -> Result<(), CatalogError> {
+        let before = catalog.setting(THROUGH)?.and_then(|text| text.parse::<DateTime<Utc>>().ok());
+        catalog.set_setting(SCHEDULE, &format!("{}|{}", schedule.cron(), schedule.timezone().name()))?;
+        let through = before.map_or(through, |before| before.max(through));
+        catalog.set_setting(THROUGH, &through.to_rfc3339())
+    }
+
+    /// Whether the ledger was ever kept in this catalog.
+    pub(crate) fn is_kept(catalog: &Catalog) -> Result<bool, CatalogError> {
+        Ok(catalog.setting(THROUGH)?.is_some())
+    }
+
+    /// The days that the run stands for, oldest first; today where no due time is open.
+    pub(crate) fn days(&self, today: NaiveDate) -> Vec<NaiveDate> {
+        let mut days: Vec<NaiveDate> = self.open.iter().map(|due| due.local_date).collect();
+        days.sort_unstable();
+        days.dedup();
+        if days.is_empty() {
+            days.push(today);
+        }
+        days
+    }
+
+    /// What the due times become when the run ends like this.
+    pub(crate) fn settled(&self, outcome: Outcome) -> Vec<DueRef> {
+        let newest = self.open.last().map(|due| due.at);
+        let become_of = |due: &DueRow| match outcome {
+            Outcome::Success if Some(due.at) == newest => DueState::Met,
+            Outcome::Success => DueState::CaughtUp,
+            Outcome::Partial => DueState::Partial,
+            Outcome::Failed | Outcome::Interrupted => due.state,
+        };
+        let zone = |due: &DueRow| due.timezone.parse().unwrap_or(chrono_tz::Tz::UTC);
+        let refs = self.open.iter().map(|due| DueRef {
+            at: due.at.with_timezone(&zone(due)).fixed_offset(),
+            state: become_of(due),
+        });
+        refs.collect()
+    }
+
+    /// Writes down what the due times have become.
+    pub(crate) fn settle(
+        &self,
+        catalog: &mut Catalog,
+        outcome: Outcome,
+        run: &RunId,
+    ) -> Result<(), CatalogError> {
+        for due in self.settled(outcome) {
+            if due.state != DueState::Missed {
+                catalog.set_due(&[due.at.to_utc()], due.state, run)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn parse(text: &str) -> Option<Schedule> {
+    let (cron, zone) = text.split_once('|')?;
+    Schedule::new(cron, zone.parse().ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    fn daily(cron: &str) -> ScheduleOptions {
+        ScheduleOptions::new(Schedule::new(cron, chrono_tz::Asia::Seoul).unwrap())
+    }
+
+    fn states(duty: &Duty, outcome: Outcome) -> Vec<(String, &'static str)> {
+        let settled = duty.settled(outcome).into_iter();
+        settled.map(|due| (due.at.to_rfc3339(), due.state.as_str())).collect()
+    }
+
+    #[test]
+    fn three_days_down_are_caught_up_once() {
+        let mut catalog = Catalog::temporary().unwrap();
+        let options = daily("0 20 * * *");
+        let run = |name| RunId::new(at(name), 1);
+        // The job was set up on the 20th: what was due before is not its business.
+        let duty = Duty::look(&mut catalog, &options, at("2026-11-20T01:00:00Z")).unwrap();
+        assert_eq!(duty.settled(Outcome::Success), []);
+        let now = "2026-11-20T11:00:01Z";
+        let duty = Duty::look(&mut catalog, &options, at(now)).unwrap();
+        assert_eq!(states(&duty, Outcome::Success), [("2026-11-20T20:00:00+09:00".to_owned(), "met")]);
+        duty.settle(&mut catalog, Outcome::Success, &run(now)).unwrap();
+
+        let now = "2026-11-23T15:30:00Z"; // half past midnight of the 24th in Seoul
+        let duty = Duty::look(&mut catalog, &options, at(now)).unwrap();
+        let days: Vec<String> = duty.days("2026-11-24".parse().unwrap()).iter().map(ToString::to_string).collect();
+        assert_eq!(days, ["2026-11-21", "2026-11-22", "2026-11-23"]);
+        let words = |outcome| states(&duty, outcome).into_iter().map(|(_, word)| word).collect::<Vec<_>>();
+        assert_eq!(words(Outcome::Success), ["caught_up", "caught_up", "met"]);
+        assert_eq!(words(Outcome::Partial), ["partial", "partial", "partial"]);
+        assert_eq!(words(Outcome::Failed), ["missed", "missed", "missed"]);
+        duty.settle(&mut catalog, Outcome::Success, &run(now)).unwrap();
+
+        let duty = Duty::look(&mut catalog, &options, at("2026-11-24T03:00:00Z")).unwrap();
+        assert_eq!(duty.settled(Outcome::Success), [], "once");
+        assert_eq!(duty.days("2026-11-24".parse().unwrap()).len(), 1, "a run by hand stands for its own day");
+    }
+
+    #[test]
+    fn without_catching_up_only_the_newest_is_met() {
+        let mut catalog = Catalog::temporary().unwrap();
+        let options = ScheduleOptions { catch_up: false, ..daily("0 20 * * *") };
+        Duty::look(&mut catalog, &options, at("2026-11-20T01:00:00Z")).unwrap();
+        let duty = Duty::look(&mut catalog, &options, at("2026-11-22T12:00:00Z")).unwrap();
+        assert_eq!(states(&duty, Outcome::Success), [("2026-11-22T20:00:00+09:00".to_owned(), "met")]);
+    }
+
+    #[test]
+    fn a_new_schedule_counts_from_when_it_is_seen() {
+        let mut catalog = Catalog::temporary().unwrap();
+        Duty::look(&mut catalog, &daily("0 20 * * *"), at("2026-11-20T01:00:00Z")).unwrap();
+        let duty = Duty::look(&mut catalog, &daily("0 9 * * *"), at("2026-11-21T01:00:00Z")).unwrap();
+        let due: Vec<String> = states(&duty, Outcome::Success).into_iter().map(|(at, _)| at).collect();
+        assert_eq!(due, ["2026-11-20T20:00:00+09:00"], "09:00 of the 21st was not yet known to be due");
+        let duty = Duty::look(&mut catalog, &daily("0 9 * * *"), at("2026-11-22T01:00:00Z")).unwrap();
+        assert_eq!(states(&duty, Outcome::Success).last().unwrap().0, "2026-11-22T09:00:00+09:00");
+    }
+
+    #[test]
+    fn a_partial_run_leaves_the_due_time_open() {
+        let mut catalog = Catalog::temporary().unwrap();
+        let options = daily("0 20 * * *");
+        Duty::look(&mut catalog, &options, at("2026-11-20T01:00:00Z")).unwrap();
+        let first = at("2026-11-20T11:00:00Z");
+        let duty = Duty::look(&mut catalog, &options, first).unwrap();
+        duty.settle(&mut catalog, Outcome::Partial, &RunId::new(first, 1)).unwrap();
+        let duty = Duty::look(&mut catalog, &options, at("2026-11-20T12:00:00Z")).unwrap();
+        assert_eq!(states(&duty, Outcome::Failed)[0].1, "partial");
+        assert_eq!(states(&duty, Outcome::Success)[0].1, "met", "before the next is due");
+    }
+}

@@ -1,0 +1,433 @@
+//! What a run makes of what it finds at its start: the catalog beside it, and `latest.json` in the bucket.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use s3backup_catalog::{Catalog, DestinationId, Error as CatalogError, FileRow, FileState};
+use s3backup_model::{CatalogRef, FailureKind, Fatal, Key, Latest, RunId};
+use s3backup_transfer::{Bucket, Error as TransferError, ServiceError};
+
+use crate::Error;
+use crate::backup::Job;
+use crate::due::Duty;
+use crate::latest::Seen;
+use crate::memory::{Memory, machine};
+use crate::state::{Span, import};
+
+/// Names of settings in the catalog.
+const CATALOG_ID: &str = "catalog_id";
+const MACHINE: &str = "machine";
+
+/// Rows that are read at a time.
+const PAGE: usize = 1024;
+
+/// How many runs back one that ended is looked for.
+const RUNS: usize = 100;
+
+/// What the catalog says of itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Facts {
+    /// Made when the catalog was first used.
+    id: Option<String>,
+    /// The machine that it was last used on.
+    machine: Option<String>,
+    /// The newest run that it knows for this destination.
+    newest_run: Option<RunId>,
+    /// The newest that ended, as far as it knows.
+    newest_end: Option<RunId>,
+    /// The run whose `latest.json` is known to have reached the bucket.
+    stored: Option<RunId>,
+    /// Whether it knows any run or file of this destination.
+    is_blank: bool,
+}
+
+/// What is to be done before a run can trust the catalog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Recognition {
+    /// Nothing.
+    Same,
+    /// Read the manifests of runs behind this one, or of all.
+    Import { after: Option<RunId>, why: Option<&'static str> },
+    /// Look whether the bucket has what the catalog says.
+    Reconcile { why: &'static str },
+    /// Stop: it is somebody else's.
+    Foreign { why: String },
+}
+
+impl Facts {
+    pub(crate) fn of(
+        catalog: &Catalog,
+        destination: DestinationId,
+        label: &str,
+    ) -> Result<Self, CatalogError> {
+        let runs = catalog.runs(destination, RUNS)?;
+        let newest_run = runs.first().map(|row| row.run.clone());
+        let has_files = !catalog.state_by_key(destination, None, 1)?.is_empty();
+        Ok(Self {
+            id: catalog.setting(CATALOG_ID)?,
+            machine: catalog.setting(MACHINE)?,
+            is_blank: newest_run.is_none() && !has_files,
+            newest_run,
+            newest_end: runs.into_iter().find(|row| row.summary.is_some()).map(|row| row.run),
+            stored: catalog.setting(&stored_name(label))?.and_then(|id| RunId::parse(&id)),
+        })
+    }
+}
+
+fn stored_name(label: &str) -> String {
+    format!("latest_stored:{label}")
+}
+
+/// Remembers that `latest.json` of this run is in the bucket.
+pub(crate) fn note_stored(catalog: &Catalog, label: &str, run: &RunId) -> Result<(), CatalogError> {
+    catalog.set_setting(&stored_name(label), run.as_str())
+}
+
+/// Compares what the catalog says with what the bucket says.
+///
+/// `here` names this machine, where it has a name; `is_lasting` says whether the catalog outlives the run.
+pub(crate) fn recognise(
+    facts: &Facts,
+    latest: Option<&Latest>,
+    here: Option<&str>,
+    is_lasting: bool,
+) -> Recognition {
+    let Some(latest) = latest else {
+        return if facts.is_blank {
+            // Nothing is known and nothing is said: manifests may be there all the same, of a version that said nothing.
+            Recognition::Import { after: None, why: None }
+        } else {
+            Recognition::Reconcile {
+                why: "latest.json is gone from the bucket, which may have been emptied or made anew",
+            }
+        };
+    };
+    if !is_lasting {
+        return Recognition::Import { after: None, why: None };
+    }
+    let other_machine = |other: Option<&str>| matches!((here, other), (Some(here), Some(other)) if here != other);
+    let Some(id) = &facts.id else {
+        return if other_machine(latest.catalog.machine.as_deref()) {
+            Recognition::Foreign {
+                why: format!("{} on another machine backs up under the name {}", latest.job, latest.host),
+            }
+        } else {
+            Recognition::Import {
+                after: None,
+                why: Some("the catalog was not there and was made again from the bucket"),
+            }
+        };
+    };
+    if *id != latest.catalog.id {
+        return Recognition::Foreign {
+            why: format!(
+                "the last run of {} on {} was made from another catalog",
+                latest.job, latest.host
+            ),
+        };
+    }
+    if other_machine(facts.machine.as_deref()) {
+        return Recognition::Foreign { why: "this catalog was copied from another machine".to_owned() };
+    }
+    if facts.stored.as_ref().is_some_and(|stored| latest.run_id < *stored) {
+        return Recognition::Reconcile {
+            why: "the bucket is older than the catalog: it may have been restored from a copy",
+        };
+    }
+    if facts.newest_run.as_ref().is_none_or(|newest| latest.run_id > *newest) {
+        return Recognition::Import {
+            after: facts.newest_end.clone(),
+            why: Some("the catalog is older than the bucket, as after a disk was rolled back, and was brought up to it"),
+        };
+    }
+    Recognition::Same
+}
+
+/// Makes the catalog one that a run can trust. Gives warnings, for people.
+pub(crate) async fn settle(
+    job: &Job,
+    bucket: &Bucket,
+    memory: &Memory,
+    seen: &Seen,
+) -> Result<Vec<String>, Fatal> {
+    let destination = memory.destination;
+    let fatal = |error: Error| fatal_of(&error);
+    let label = Arc::clone(&memory.label);
+    let facts = memory.with(move |catalog| Facts::of(catalog, destination, &label)).await.map_err(fatal)?;
+    let here = machine(job);
+    let latest = match seen {
+        Seen::Present(latest, _) => Some(&**latest),
+        Seen::Absent => None,
+        // A host that may only write has to believe its catalog.
+        Seen::Hidden => return Ok(Vec::new()),
+    };
+    let mut warnings: Vec<String> = memory.set_aside.iter().cloned().collect();
+    match recognise(&facts, latest, here.as_deref(), memory.is_lasting) {
+        Recognition::Same => {}
+        Recognition::Import { after, why } => {
+            let span = Span { after, until: None };
+            let imported = import(job, bucket, memory, &span).await;
+            let imported = match imported {
+                Err(Error::Transfer(error)) if facts.is_blank && is_denied(&error) => return Ok(warnings),
+                other => other.map_err(fatal)?,
+            };
+            if let Some(latest) = latest {
+                take_history(memory, latest).await.map_err(fatal)?;
+            }
+            let is_news = memory.is_lasting && (imported.is_any || latest.is_some());
+            warnings.extend(why.filter(|_| is_news).map(|why| {
+                format!("{why}: {} runs, {} files and changes", imported.runs, imported.lines)
+            }));
+        }
+        Recognition::Reconcile { why } => {
+            let found = reconcile(job, bucket, memory).await.map_err(fatal)?;
+            warnings.push(format!(
+                "{why}. The bucket was listed: of {} files {} are missing and {} are others; they are sent again",
+                found.files, found.missing, found.others
+            ));
+        }
+        Recognition::Foreign { why } => {
+            let message = format!(
+                "{why}. If this machine is to go on in its place, run `backup status --rebuild` here; else give this one a `host` of its own, so that neither overwrites the other's files"
+            );
+            return Err(Fatal { kind: FailureKind::Catalog, message });
+        }
+    }
+    Ok(warnings)
+}
+
+/// The id of the catalog, made when it has none, and of the machine.
+pub(crate) fn identity(
+    catalog: &Catalog,
+    job: &Job,
+    latest: Option<&Latest>,
+    is_lasting: bool,
+) -> Result<CatalogRef, CatalogError> {
+    let machine = machine(job);
+    let id = match catalog.setting(CATALOG_ID)? {
+        Some(id) => id,
+        // A lost catalog that was made again, or one that does not last, goes on under the old name.
+        None => match latest {
+            Some(latest) => latest.catalog.id.clone(),
+            None => format!("{:08x}{:08x}", (job.random)(), (job.random)()),
+        },
+    };
+    if is_lasting {
+        catalog.set_setting(CATALOG_ID, &id)?;
+        if let Some(machine) = &machine {
+            catalog.set_setting(MACHINE, machine)?;
+        }
+    }
+    Ok(CatalogRef { id, machine })
+}
+
+/// Gives the catalog a new identity: from now on it is this one that the bucket belongs to.
+pub(crate) fn take_over(catalog: &Catalog, job: &Job) -> Result<CatalogRef, CatalogError> {
+    let id = format!("{:08x}{:08x}", (job.random)(), (job.random)());
+    catalog.set_setting(CATALOG_ID, &id)?;
+    let machine = machine(job);
+    if let Some(machine) = &machine {
+        catalog.set_setting(MACHINE, machine)?;
+    }
+    Ok(CatalogRef { id, machine })
+}
+
+/// Takes in which runs there were and which due times they met.
+pub(crate) async fn take_history(memory: &Memory, latest: &Latest) -> Result<(), Error> {
+    let destination = memory.destination;
+    let latest = latest.clone();
+    memory
+        .with(move |catalog| {
+            for summary in &latest.runs {
+                catalog.end_run(destination, summary)?;
+                for due in &summary.due {
+                    let at: DateTime<Utc> = due.at.to_utc();
+                    catalog.add_due(&[s3backup_catalog::DueRow {
+                        at,
+                        local_date: due.at.date_naive(),
+                        timezone: latest.schedule.as_ref().map_or("UTC", |known| &known.timezone).to_owned(),
+                        state: due.state,
+                        run: Some(summary.run_id.clone()),
+                    }])?;
+                }
+            }
+            let schedule = latest.schedule.as_ref().and_then(|known| {
+                s3backup_schedule::Schedule::new(&known.cron, known.timezone.parse().ok()?).ok()
+            });
+            match schedule {
+                Some(schedule) if !Duty::is_kept(catalog)? => {
+                    Duty::keep(catalog, &schedule, latest.started_at.to_utc())
+                }
+                _ => Ok(()),
+            }
+        })
+        .await
+}
+
+/// What a listing of the bucket says of the state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) files: u64,
+    pub(crate) missing: u64,
+    pub(crate) others: u64,
+}
+
+/// Lists the bucket into the catalog's notes, in whatever order the server gives it.
+pub(crate) async fn list_bucket(job: &Job, bucket: &Bucket, memory: &Memory) -> Result<(), Error> {
+    memory.with(Catalog::clear_listed).await?;
+    let prefix = job.naming.destination();
+    let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+    let mut page = None;
+    loop {
+        let listed = Box::pin(bucket.list(&prefix, page.as_deref())).await.map_err(Error::Transfer)?;
+        let objects: Vec<(Key, u64, String)> = listed
+            .objects
+            .into_iter()
+            .filter(|object| !job.naming.is_reserved(&object.key))
+            .filter_map(|object| Some((Key::new(object.key).ok()?, object.size, object.etag)))
+            .collect();
+        memory.with(move |catalog| catalog.note_listed(&objects)).await?;
+        page = listed.next;
+        if page.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// Marks what the bucket has not, or has other than it should, so that it is sent again.
+async fn reconcile(job: &Job, bucket: &Bucket, memory: &Memory) -> Result<Found, Error> {
+    list_bucket(job, bucket, memory).await?;
+    let destination = memory.destination;
+    let mut found = Found::default();
+    let mut after: Option<Key> = None;
+    loop {
+        let from = after.clone();
+        let rows = memory
+            .with(move |catalog| {
+                let rows = catalog.state_against_listing(destination, from.as_ref(), PAGE)?;
+                let doubtful: Vec<FileRow> = rows.iter().filter_map(doubtful).collect();
+                catalog.import_files(&doubtful)?;
+                Ok(rows)
+            })
+            .await?;
+        let Some((last, _)) = rows.last() else { break };
+        after = Some(last.key.clone());
+        found.files += rows.len() as u64;
+        found.missing += rows.iter().filter(|(_, listed)| listed.is_none()).count() as u64;
+        found.others += rows.iter().filter(|row| row.1.is_some() && doubtful(row).is_some()).count() as u64;
+    }
+    memory.with(Catalog::clear_listed).await?;
+    Ok(found)
+}
+
+/// The row as one that is to be sent again, if what is listed is not what it says.
+///
+/// What is there instead may be somebody's: the row keeps the ETag of our own, so that nothing else is overwritten.
+fn doubtful((row, listed): &(FileRow, Option<(u64, String)>)) -> Option<FileRow> {
+    let row = row.clone();
+    match listed {
+        None => Some(FileRow { state: FileState::Doubtful, etag: String::new(), ..row }),
+        Some((size, etag)) if *size == row.stored_size && (*etag == row.etag || etag.is_empty()) => None,
+        Some(_) => Some(FileRow { state: FileState::Doubtful, ..row }),
+    }
+}
+
+fn is_denied(error: &TransferError) -> bool {
+    error.service().is_some_and(ServiceError::is_denied)
+}
+
+/// Why a run cannot go on.
+pub(crate) fn fatal_of(error: &Error) -> Fatal {
+    let kind = match error {
+        Error::Transfer(error) => error.kind(),
+        _ => FailureKind::Catalog,
+    };
+    Fatal { kind, message: crate::line_of(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use s3backup_model::{Name, RunState};
+
+    fn run(second: i64) -> RunId {
+        RunId::new(DateTime::from_timestamp(second, 0).unwrap(), 1)
+    }
+
+    fn latest(id: &str, machine: Option<&str>, second: i64) -> Latest {
+        let at = DateTime::from_timestamp(second, 0).unwrap().fixed_offset();
+        Latest {
+            schema: 1,
+            min_reader: 1,
+            version: String::new(),
+            job: Name::new("telemetry").unwrap(),
+            host: Name::new("gw-1").unwrap(),
+            destination: String::new(),
+            state: RunState::Idle,
+            run_id: run(second),
+            started_at: at,
+            heartbeat: at,
+            schedule: None,
+            catalog: CatalogRef { id: id.to_owned(), machine: machine.map(ToOwned::to_owned) },
+            verified: None,
+            runs: Vec::new(),
+        }
+    }
+
+    fn facts(id: &str, machine: &str, newest: i64, stored: i64) -> Facts {
+        Facts {
+            id: Some(id.to_owned()),
+            machine: Some(machine.to_owned()),
+            newest_run: Some(run(newest)),
+            newest_end: Some(run(newest)),
+            stored: Some(run(stored)),
+            is_blank: false,
+        }
+    }
+
+    #[test]
+    fn the_same_catalog_goes_on() {
+        let mine = facts("a", "m", 5, 5);
+        assert_eq!(recognise(&mine, Some(&latest("a", Some("m"), 5)), Some("m"), true), Recognition::Same);
+        // The end of the last run did not reach latest.json.
+        let mine = facts("a", "m", 6, 5);
+        assert_eq!(recognise(&mine, Some(&latest("a", Some("m"), 5)), Some("m"), true), Recognition::Same);
+        // A container has no name of its own.
+        assert_eq!(recognise(&mine, Some(&latest("a", None, 5)), None, true), Recognition::Same);
+    }
+
+    #[test]
+    fn a_disk_that_was_rolled_back_is_brought_up() {
+        let mine = facts("a", "m", 5, 5);
+        let seen = recognise(&mine, Some(&latest("a", Some("m"), 9)), Some("m"), true);
+        assert!(matches!(seen, Recognition::Import { after: Some(after), .. } if after == run(5)));
+    }
+
+    #[test]
+    fn a_bucket_that_was_emptied_or_rolled_back_is_listed() {
+        let mine = facts("a", "m", 5, 5);
+        assert!(matches!(recognise(&mine, None, Some("m"), true), Recognition::Reconcile { .. }));
+        let older = latest("a", Some("m"), 4);
+        assert!(matches!(recognise(&mine, Some(&older), Some("m"), true), Recognition::Reconcile { .. }));
+    }
+
+    #[test]
+    fn a_lost_catalog_is_made_again_on_its_machine_and_nowhere_else() {
+        let blank = Facts { is_blank: true, ..Facts::default() };
+        let theirs = latest("a", Some("m"), 5);
+        let here = |machine| recognise(&blank, Some(&theirs), machine, true);
+        assert!(matches!(here(Some("m")), Recognition::Import { after: None, why: Some(_) }));
+        assert!(matches!(here(Some("other")), Recognition::Foreign { .. }));
+        assert!(matches!(here(None), Recognition::Import { .. }));
+        assert!(matches!(recognise(&blank, None, Some("m"), true), Recognition::Import { why: None, .. }));
+    }
+
+    #[test]
+    fn a_cloned_machine_is_told_apart() {
+        let clone = facts("a", "m", 5, 5);
+        let theirs = latest("a", Some("m"), 5);
+        assert!(matches!(recognise(&clone, Some(&theirs), Some("n"), true), Recognition::Foreign { .. }));
+        let other = latest("b", Some("m"), 5);
+        assert!(matches!(recognise(&clone, Some(&other), Some("m"), true), Recognition::Foreign { .. }));
+    }
+}
