@@ -20,6 +20,10 @@ const TEMP_CACHE_KIB: i64 = 2 * 1024;
 /// To what the write-ahead log is cut back after it had to grow: it is kept rather than made anew each time.
 const JOURNAL_LIMIT_BYTES: i64 = 16 * 1024 * 1024;
 
+/// Pages in the write-ahead log, of 4 KiB each, at which they are moved into the catalog: [`JOURNAL_LIMIT_BYTES`] of them.
+/// With `SQLite`'s 1,000 the pages that every batch changes are written and synced four times as often.
+const CHECKPOINT_PAGES: i64 = JOURNAL_LIMIT_BYTES / 4096;
+
 /// Statements that are held ready: more than there are.
 const PREPARED: usize = 64;
 
@@ -39,6 +43,7 @@ pub(crate) fn open(path: &Path) -> Result<Connection, Trouble> {
     // each must last: a finished object must not be sent again, and an upload must be noted before it is begun.
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", JOURNAL_LIMIT_BYTES)?;
     Ok(connection)
 }
