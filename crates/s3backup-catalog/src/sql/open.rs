@@ -21,7 +21,7 @@ const TEMP_CACHE_KIB: i64 = 2 * 1024;
 const JOURNAL_LIMIT_BYTES: i64 = 16 * 1024 * 1024;
 
 /// Pages in the write-ahead log, of 4 KiB each, at which they are moved into the catalog: [`JOURNAL_LIMIT_BYTES`] of them.
-/// With `SQLite`'s 1,000 the pages that every batch changes are written and synced four times as often.
+/// With `SQLite`'s 1,000 the catalog is synced four times as often, and pages that every batch changes are written more often.
 const CHECKPOINT_PAGES: i64 = JOURNAL_LIMIT_BYTES / 4096;
 
 /// Statements that are held ready: more than there are.
