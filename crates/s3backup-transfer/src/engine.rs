@@ -13,7 +13,7 @@ use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::bucket::{Attempt, Gate, found};
-use crate::checksum::encode_crc64;
+use crate::known::Known;
 use crate::object::ObjectInfo;
 use crate::read::{self, MAX_READS, Read};
 use crate::{
@@ -47,24 +47,6 @@ pub struct Upload {
     pub known: Option<Known>,
     /// Not to be sent if its bytes differ from those of `known`: it then ends with [`Error::Held`].
     pub hold: bool,
-}
-
-/// What the caller knows the bucket to hold for a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
-    /// Length in bytes.
-    pub size: u64,
-    /// CRC64NVME of the bytes, base64.
-    pub crc64nvme: String,
-    /// What the server holds as checksum of the object.
-    pub checksum: Option<StoredChecksum>,
-    /// ETag without quotes. The object is replaced only while it has this one, or is seen to be this file's.
-    pub etag: String,
-    /// Version, where the bucket has versioning.
-    pub version_id: Option<String>,
-    /// The object is not what it should be: the file is sent whatever its bytes are, over the object with this ETag
-    /// (empty: there is none). What the server claims of the object is not believed.
-    pub is_doubtful: bool,
 }
 
 /// What the engine says while it works.
@@ -337,7 +319,7 @@ pub(crate) struct FileTransfer {
     pub(crate) file_id: String,
     follow_symlinks: bool,
     pub(crate) known: Option<Known>,
-    hold: bool,
+    pub(crate) hold: bool,
     updates: mpsc::Sender<Update>,
     pub(crate) cancel: CancellationToken,
     pub(crate) counters: Counters,
@@ -393,58 +375,6 @@ impl FileTransfer {
             }
         }
         Err(Error::Changed { path, reads: MAX_READS })
-    }
-
-    /// What a read of the file means beside what is known of its object: stored already, held back, or (`None`) to be
-    /// sent.
-    pub(crate) fn compare_with_known(
-        &self,
-        path: &Path,
-        stat: FileStat,
-        crc64: u64,
-    ) -> Result<Option<Stored>, Error> {
-        let Some(known) = &self.known else { return Ok(None) };
-        let is_same = known.size == stat.size && known.crc64nvme == encode_crc64(crc64);
-        if self.hold && !is_same {
-            return Err(Error::Held { path: path.to_owned() });
-        }
-        Ok((is_same && !known.is_doubtful).then(|| Stored {
-            stat,
-            crc64nvme: known.crc64nvme.clone(),
-            checksum: known.checksum.clone(),
-            etag: known.etag.clone(),
-            version_id: known.version_id.clone(),
-            sent: false,
-        }))
-    }
-
-    /// The same for a file that is not kept in memory. It is read only if that can make a difference.
-    pub(crate) async fn compare_large_with_known(
-        &self,
-        file: &read::OpenFile,
-    ) -> Result<Read<Option<Stored>>, Error> {
-        let Some(known) = &self.known else { return Ok(Read::Steady(None)) };
-        if known.size != file.stat.size {
-            return match self.hold {
-                true => Err(Error::Held { path: file.path.to_path_buf() }),
-                false => Ok(Read::Steady(None)),
-            };
-        }
-        if known.is_doubtful && !self.hold {
-            return Ok(Read::Steady(None));
-        }
-        let (reader, cancel) = (file.clone(), self.cancel.clone());
-        let hashed = on_blocking_thread(move || {
-            let hashed = reader.hash_range(ChecksumKind::Crc64Nvme, 0, reader.stat.size, &cancel)?;
-            Ok(if reader.is_steady()? { hashed } else { Read::Torn })
-        });
-        let Read::Steady(sums) = self.gate().unless_cancelled(hashed).await?? else { return Ok(Read::Torn) };
-        self.compare_with_known(&file.path, file.stat, sums.crc64).map(Read::Steady)
-    }
-
-    /// Whether the object is known to be other than it should be, whatever the server says of it.
-    pub(crate) fn is_doubtful(&self) -> bool {
-        self.known.as_ref().is_some_and(|known| known.is_doubtful)
     }
 
     /// Memory for `bytes` of the file. Taken before they are read, given back after they are sent.

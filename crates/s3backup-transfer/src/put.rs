@@ -133,16 +133,6 @@ impl FileTransfer {
         if self.is_conditional() { WriteCondition::New } else { WriteCondition::Always }
     }
 
-    /// Of the first write to a key of which enough is known that nobody need look, on a server with conditions.
-    pub(crate) fn known_condition(&self) -> Option<WriteCondition> {
-        match &self.known {
-            _ if !self.is_conditional() => None,
-            Some(known) if !known.etag.is_empty() => Some(WriteCondition::Replaces(known.etag.clone())),
-            Some(known) if known.is_doubtful => Some(WriteCondition::New),
-            _ => None,
-        }
-    }
-
     /// What to do about an object that is there already, or is another than was thought.
     ///
     /// `ambiguous` says that an earlier try of the same request may have been carried out: then an object with our

@@ -12,6 +12,9 @@ use s3backup_transfer::{
     Bucket, ChecksumKind, Done, Engine, Error, Known, RetrySettings, TransferSettings, Upload,
 };
 
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
 use crate::common::journal::{Journal, interrupt};
 use crate::common::{KINDS, PART, Said, Store, known, noise, objects, of_kind, quick, run, settings};
 
@@ -96,6 +99,29 @@ async fn only_what_is_missing_is_sent() {
             assert_eq!(count(&store, Operation::CreateMultipartUpload), 1);
         }
     }
+}
+
+/// As when the process is killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_dropped_is_gone_on_with() {
+    let store = Store::embedded().await;
+    let journal = Journal::new();
+    let upload = store.file("f", &noise(1, SIZE));
+    store.server().faults().add(Fault::new(FaultKind::Hang).on(Operation::UploadPart).nth(2));
+    let (to_engine, planned) = mpsc::channel(1);
+    to_engine.try_send(upload.clone()).unwrap();
+    let (said, mut updates) = mpsc::channel(10);
+    let mut running = Box::pin(engine(&store, &journal).run(planned, said, CancellationToken::new()));
+    tokio::select! {
+        () = &mut running => panic!("the engine ended by itself"),
+        () = crate::common::until("a part hangs", || count(&store, Operation::UploadPart) == 2) => {}
+    }
+    drop(running);
+    while updates.recv().await.is_some() {}
+
+    store.server().faults().clear();
+    let said = run(engine(&store, &journal), vec![upload]).await;
+    assert_eq!(assert_arrived(&store, &journal, said).await.resumed_parts, 1);
 }
 
 /// Once no attempt is left, another run may have more luck.
