@@ -58,7 +58,7 @@ pub use engine::{Done, Engine, Stored, Update, Upload};
 pub use error::{Error, ServiceError};
 pub use journal::{JournalError, OpenUpload, UploadJournal};
 pub use known::Known;
-pub use listing::Listed;
+pub use listing::{Listed, ListedFolders, ListedObject};
 pub use object::ObjectInfo;
 pub use read::MAX_READS;
 pub use retry::RetrySettings;

@@ -191,7 +191,8 @@ impl Stage {
         loop {
             let listed = bucket.list(&format!("{PREFIX}/"), page.as_deref()).await;
             let listed = listed.map_err(|error| failed("listing", &error))?;
-            for (key, _) in listed.objects.iter().filter(|(key, _)| !key.contains("/.s3backup/")) {
+            let keys = listed.objects.iter().map(|object| object.key.as_str());
+            for key in keys.filter(|key| !key.contains("/.s3backup/")) {
                 let path = self.trips.join(key.trim_start_matches(PREFIX).trim_start_matches('/'));
                 let copy = scratch.path().join("copy");
                 fetch(bucket, key, &copy).await?;
