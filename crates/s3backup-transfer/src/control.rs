@@ -3,15 +3,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{BucketVersioningStatus, StorageClass};
 use bytes::{Bytes, BytesMut};
 use s3backup_model::Key;
 
 use crate::body::{Progress, Watch};
-use crate::bucket::{Gate, found};
-use crate::checksum::Sums;
+use crate::bucket::{Attempt, Gate, found};
+use crate::checksum::{Sums, Whole};
 use crate::error::cause_of;
 use crate::headers::{sse_headers, tagging, unquoted, version};
 use crate::object::ObjectInfo;
@@ -55,54 +54,34 @@ impl Bucket {
     /// # Errors
     /// An object of more than `limit` bytes is [`Error::BadRequest`]: it is not what the caller takes it for.
     pub async fn read(&self, key: &Key, limit: u64) -> Result<Option<Bytes>, Error> {
-        let result = self
-            .repeat(
-                Gate::default(),
-                "GetObject",
-                key,
-                Duration::ZERO,
-                |_, _, _| {},
-                |attempt| async move {
-                    let reply = self.get_once(key).await?;
-                    let size =
-                        reply.content_length().and_then(|len| u64::try_from(len).ok()).unwrap_or_default();
-                    if size > limit {
-                        let cause = format!("it has {size} bytes where at most {limit} were expected");
-                        return Err(Error::BadRequest {
-                            operation: "GetObject",
-                            target: self.target(key),
-                            cause,
-                        });
-                    }
-                    let mut body = reply.body;
-                    let mut bytes = BytesMut::new();
-                    while let Some(piece) = body.next().await {
-                        bytes.extend_from_slice(
-                            &piece.map_err(|error| self.lost("GetObject", key, cause_of(&error)))?,
-                        );
-                        attempt.progress.note(0);
-                    }
-                    Ok(bytes.freeze())
-                },
-            )
-            .await;
-        found(result)
+        Ok(self.read_tagged(key, limit).await?.map(|(bytes, _)| bytes))
     }
 
-    async fn get_once(&self, key: &Key) -> Result<GetObjectOutput, Error> {
-        self.get_from(key, 0, None).await
+    /// The same with the ETag, without quotes, by which [`WriteCondition::Replaces`] replaces these bytes and no others.
+    pub async fn read_tagged(&self, key: &Key, limit: u64) -> Result<Option<(Bytes, String)>, Error> {
+        let request = |attempt| self.read_once(key, limit, attempt);
+        let result = self.repeat(Gate::default(), "GetObject", key, Duration::ZERO, |_, _, _| {}, request);
+        found(result.await)
     }
 
-    /// What comes behind the first `at` bytes, if the object still has this ETag.
-    pub(crate) async fn get_from(
-        &self,
-        key: &Key,
-        at: u64,
-        etag: Option<String>,
-    ) -> Result<GetObjectOutput, Error> {
-        let request = self.client.get_object().bucket(&*self.name).key(key.as_str()).set_if_match(etag);
-        let request = if at > 0 { request.range(format!("bytes={at}-")) } else { request };
-        request.send().await.map_err(|error| self.error("GetObject", key, error))
+    async fn read_once(&self, key: &Key, limit: u64, attempt: Attempt) -> Result<(Bytes, String), Error> {
+        let request = self.client.get_object().bucket(&*self.name).key(key.as_str());
+        let reply = request.send().await.map_err(|error| self.error("GetObject", key, error))?;
+        let etag = unquoted(reply.e_tag());
+        let size = reply.content_length().and_then(|len| u64::try_from(len).ok()).unwrap_or_default();
+        let mut body = reply.body;
+        let mut bytes = BytesMut::new();
+        loop {
+            let size = size.max(bytes.len() as u64);
+            if size > limit {
+                let cause = format!("it has {size} bytes where at most {limit} were expected");
+                return Err(Error::BadRequest { operation: "GetObject", target: self.target(key), cause });
+            }
+            let Some(piece) = body.next().await else { return Ok((bytes.freeze(), etag)) };
+            let piece = piece.map_err(|error| self.lost("GetObject", key, cause_of(&error)))?;
+            bytes.extend_from_slice(&piece);
+            attempt.progress.note(0);
+        }
     }
 
     /// Writes a small object of control data in storage class STANDARD, whatever had the key before.
@@ -115,29 +94,60 @@ impl Bucket {
         kind: ChecksumKind,
         sse: Option<&Sse>,
     ) -> Result<ObjectInfo, Error> {
+        self.write_if(key, bytes, kind, sse, WriteCondition::Always).await
+    }
+
+    /// The same on a condition. An object that has these very bytes counts as written by us when an earlier try of the
+    /// same request may have been carried out: bytes that must tell their writer should name him.
+    ///
+    /// A server that knows no conditions is asked what is there, and written to when that is as it should be; what
+    /// another program writes between the two is overwritten.
+    ///
+    /// # Errors
+    /// [`Error::Overtaken`] when the condition does not hold; [`Error::is_precondition`] tells it.
+    pub async fn write_if(
+        &self,
+        key: &Key,
+        bytes: Bytes,
+        kind: ChecksumKind,
+        sse: Option<&Sse>,
+        condition: WriteCondition,
+    ) -> Result<ObjectInfo, Error> {
         let sums = Sums::of(kind, &bytes);
         let settings = ObjectSettings { sse: sse.cloned(), ..ObjectSettings::default() };
-        let info = self
-            .repeat(
-                Gate::default(),
-                "PutObject",
-                key,
-                Duration::ZERO,
-                |_, _, _| {},
-                |attempt| {
-                    self.put_once(
-                        key,
-                        ByteStream::from(bytes.clone()),
-                        attempt.progress,
-                        kind,
-                        &sums,
-                        &settings,
-                        None,
-                        &WriteCondition::Always,
-                    )
-                },
-            )
-            .await?;
+        let mut ambiguous = false;
+        let write = async |condition: &WriteCondition, ambiguous: &mut bool| {
+            let put = |attempt: Attempt| {
+                *ambiguous |= attempt.ambiguous;
+                let body = ByteStream::from(bytes.clone());
+                self.put_once(key, body, attempt.progress, kind, &sums, &settings, None, condition)
+            };
+            self.repeat(Gate::default(), "PutObject", key, Duration::ZERO, |_, _, _| {}, put).await
+        };
+        let mut written = write(&condition, &mut ambiguous).await;
+        let refusal = written.as_ref().err().and_then(Error::service);
+        if condition != WriteCondition::Always
+            && let Some(refusal) = refusal
+        {
+            if refusal.is_not_implemented() {
+                let there = self.head(key).await?.map(|info| info.etag);
+                let holds = match &condition {
+                    WriteCondition::Replaces(etag) => there.as_ref() == Some(etag),
+                    _ => there.is_none(),
+                };
+                if !holds {
+                    return Err(Error::Overtaken { key: key.clone() });
+                }
+                written = write(&WriteCondition::Always, &mut ambiguous).await;
+            } else if refusal.is_precondition() || (condition.if_match().is_some() && refusal.is_not_found())
+            {
+                // S3 answers 404, not 412, when what was to be replaced is gone.
+                let ours =
+                    if ambiguous { self.written_before(key, &bytes, kind, &sums).await? } else { None };
+                written = ours.ok_or_else(|| Error::Overtaken { key: key.clone() });
+            }
+        }
+        let info = written?;
         let sent = sums.sent_base64();
         match info.checksum(kind) {
             Some(stored) if stored != sent => {
@@ -145,6 +155,22 @@ impl Bucket {
             }
             _ => Ok(info),
         }
+    }
+
+    /// What the server says of the object if it has these bytes.
+    async fn written_before(
+        &self,
+        key: &Key,
+        bytes: &Bytes,
+        kind: ChecksumKind,
+        sums: &Sums,
+    ) -> Result<Option<ObjectInfo>, Error> {
+        let Some(info) = self.head(key).await?.filter(|info| info.size == sums.len) else { return Ok(None) };
+        if info.proof_of(&Whole::single(sums), kind).is_some() {
+            return Ok(Some(info));
+        }
+        let there = self.read_tagged(key, sums.len).await?;
+        Ok(there.filter(|(there, etag)| there == bytes && *etag == info.etag).map(|_| info))
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one request")]
@@ -190,7 +216,7 @@ impl Bucket {
             crc64nvme: reply.checksum_crc64_nvme().map(ToOwned::to_owned),
             crc32c: reply.checksum_crc32_c().map(ToOwned::to_owned),
             sha256: reply.checksum_sha256().map(ToOwned::to_owned),
-            metadata: HashMap::new(),
+            ..ObjectInfo::default()
         })
     }
 

@@ -1,17 +1,57 @@
-//! Bringing an object back as a file that is proved before it gets its name.
+//! Bringing objects back: in ranges, many at a time, as a file that is proved before it counts.
 
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crc_fast::{CrcAlgorithm, Digest};
+use aws_sdk_s3::error::SdkError;
+use aws_sdk_s3::operation::get_object::{GetObjectError, GetObjectOutput};
+use aws_sdk_s3::primitives::ByteStream;
+use bytes::Bytes;
+use crc_fast::{CrcAlgorithm, Digest, checksum_combine};
+use futures::{StreamExt, stream};
 use s3backup_model::Key;
-use tokio::fs::File;
-use tokio::io::AsyncWriteExt;
+use tokio::sync::Semaphore;
 
 use crate::body::Progress;
 use crate::checksum::encode_crc64;
+use crate::engine::on_blocking_thread;
 use crate::error::cause_of;
+use crate::headers::unquoted;
+use crate::object::ObjectInfo;
 use crate::{Bucket, Error};
+
+/// How much one request asks for. Larger ones gain nothing on a fast line, and give less to do side by side.
+const RANGE_BYTES: u64 = 8 << 20;
+
+/// How much is collected before it is written: a hand-over to another thread then costs little beside the write.
+const WRITE_BYTES: usize = 256 << 10;
+
+const OVERWRITTEN: &str = "was overwritten since, and the bucket keeps no versions of it";
+
+/// What became of an object that is not there.
+pub(crate) const NOT_THERE: &str = "is no longer in the bucket";
+
+/// Which content of a key is asked for: that and never another one. By default whatever is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pin {
+    /// The version, where the bucket has versioning.
+    pub version_id: Option<String>,
+    /// The ETag, without quotes, which tells whether the object was overwritten since.
+    pub etag: Option<String>,
+}
+
+/// What a download must give.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// Length in bytes.
+    pub size: u64,
+    /// CRC64NVME, base64, if it is known.
+    pub crc64nvme: Option<String>,
+}
 
 /// What was downloaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,21 +62,119 @@ pub struct Downloaded {
     pub crc64nvme: String,
 }
 
-/// How far a download has come.
-struct Fetched {
-    at: u64,
-    digest: Digest,
-    /// Of the object as it was first seen, so that no file is made of two objects.
-    etag: Option<String>,
-    /// Length of the object, once the server has said it.
-    size: Option<u64>,
+/// What all downloads together may take. Share one among them.
+#[derive(Debug)]
+pub struct DownloadLimits {
+    requests: Semaphore,
+    most: usize,
+}
+
+impl DownloadLimits {
+    /// At most so many requests at a time, and at least one. Each takes up to 1 MiB of memory, whatever the objects are.
+    pub fn new(requests: usize) -> Self {
+        let most = requests.clamp(1, Semaphore::MAX_PERMITS);
+        Self { requests: Semaphore::new(most), most }
+    }
+}
+
+impl Default for DownloadLimits {
+    /// 16 requests.
+    fn default() -> Self {
+        Self::new(16)
+    }
+}
+
+impl Pin {
+    /// Pins what the server just showed.
+    fn of(info: &ObjectInfo) -> Self {
+        let etag = Some(info.etag.clone()).filter(|etag| !etag.is_empty());
+        Self { version_id: info.version_id.clone(), etag }
+    }
+
+    fn is_open(&self) -> bool {
+        self.version_id.is_none() && self.etag.is_none()
+    }
+
+    /// A version cannot be overwritten, so it needs no condition.
+    pub(crate) fn if_match(&self) -> Option<String> {
+        let etag = self.etag.as_ref().filter(|_| self.version_id.is_none());
+        etag.map(|etag| format!("\"{etag}\""))
+    }
+
+    /// Versions take a right of their own, after which errors name the request.
+    pub(crate) fn head_operation(&self) -> &'static str {
+        if self.version_id.is_some() { "HeadObjectVersion" } else { "HeadObject" }
+    }
+
+    fn get_operation(&self) -> &'static str {
+        if self.version_id.is_some() { "GetObjectVersion" } else { "GetObject" }
+    }
+}
+
+/// What the refusal of a pinned content means.
+fn gone(key: &Key, error: Error) -> Error {
+    let why = if error.is_precondition() {
+        OVERWRITTEN
+    } else if error.is_not_found() {
+        NOT_THERE
+    } else {
+        return error;
+    };
+    Error::VersionGone { key: key.clone(), why }
 }
 
 impl Bucket {
+    /// Downloads an object into `file`, which must be empty and writable, and proves its length and its checksum if
+    /// there is one. Large objects come in ranges of 8 MiB side by side. A reply that breaks off is asked for again
+    /// from where it broke. Nothing is synced to disk.
+    ///
+    /// Dropping the future, like an error, leaves some of the bytes in the file, and a last piece of up to 256 KiB a
+    /// request may still be written to it.
+    ///
+    /// # Errors
+    /// [`Error::VersionGone`] when the content that `pin` asks for cannot be had any more, [`Error::NeedsThaw`] when it
+    /// is archived, [`Error::Mismatch`] when it is not what is expected, [`Error::NotWritten`] when the file cannot take
+    /// it.
+    pub async fn download_into(
+        &self,
+        key: &Key,
+        pin: &Pin,
+        expected: &Expected,
+        file: Arc<File>,
+        limits: &DownloadLimits,
+    ) -> Result<Downloaded, Error> {
+        let pin = if pin.is_open() { Pin::of(&self.head_pinned(key, pin).await?) } else { pin.clone() };
+        let get = Get { bucket: self, key, pin: &pin, size: expected.size, file: Some(file), limits };
+        let downloaded = get.all().await?;
+        match &expected.crc64nvme {
+            Some(sent) if *sent != downloaded.crc64nvme => {
+                let (sent, stored) = (sent.clone(), downloaded.crc64nvme);
+                Err(Error::Mismatch { key: key.clone(), sent, stored })
+            }
+            _ => Ok(downloaded),
+        }
+    }
+
+    /// Reads an object through and gives its length and checksum, keeping nothing.
+    ///
+    /// # Errors
+    /// Those of [`Bucket::download_into`].
+    pub async fn hash_object(
+        &self,
+        key: &Key,
+        pin: &Pin,
+        limits: &DownloadLimits,
+    ) -> Result<Downloaded, Error> {
+        let info = self.head_pinned(key, pin).await;
+        let info = info.map_err(|error| if pin.is_open() { error } else { gone(key, error) })?;
+        let version_id = info.version_id.clone().or_else(|| pin.version_id.clone());
+        let pin = Pin { version_id, ..Pin::of(&info) };
+        Get { bucket: self, key, pin: &pin, size: info.size, file: None, limits }.all().await
+    }
+
     /// Downloads an object to `path`. The bytes go to a temporary file beside it, are compared with `crc64nvme`
     /// (base64) when that is given, are synced to disk, and only then get the name; what was there before is
-    /// replaced. A reply that breaks off is asked for again from where it broke. Dropping the future leaves at most
-    /// the temporary file's name free again.
+    /// replaced. Dropping the future leaves at most the temporary file's name free again.
     ///
     /// # Errors
     /// [`Error::Mismatch`] when the bytes are others; then nothing is at `path` that was not there before.
@@ -47,101 +185,230 @@ impl Bucket {
         crc64nvme: Option<&str>,
     ) -> Result<Downloaded, Error> {
         let of_io = |cause| Error::File { action: "write", path: path.to_owned(), cause };
+        let info = self.head_pinned(key, &Pin::default()).await?;
+        let expected = Expected { size: info.size, crc64nvme: crc64nvme.map(ToOwned::to_owned) };
         let temporary = tempfile::NamedTempFile::new_in(folder_of(path)).map_err(of_io)?;
-        let mut file = File::from_std(temporary.reopen().map_err(of_io)?);
-        let downloaded = self.fetch(key, Some((&mut file, path))).await?;
-        file.sync_all().await.map_err(of_io)?;
-        if let Some(expected) = crc64nvme.filter(|expected| *expected != downloaded.crc64nvme) {
-            return Err(Error::Mismatch {
-                key: key.clone(),
-                sent: expected.to_owned(),
-                stored: downloaded.crc64nvme,
-            });
-        }
-        temporary.persist(path).map_err(|error| of_io(error.error))?;
-        Ok(downloaded)
+        let file = Arc::new(temporary.reopen().map_err(of_io)?);
+        let downloaded = self
+            .download_into(key, &Pin::of(&info), &expected, Arc::clone(&file), &DownloadLimits::default())
+            .await
+            .map_err(|error| match error {
+                Error::NotWritten { cause, .. } => of_io(cause),
+                error => error,
+            })?;
+        let path = path.to_owned();
+        on_blocking_thread(move || {
+            let of_io = |cause| Error::File { action: "write", path: path.clone(), cause };
+            file.sync_all().map_err(of_io)?;
+            temporary.persist(&path).map_err(|error| of_io(error.error))?;
+            Ok(downloaded)
+        })
+        .await
     }
 
-    /// Reads an object back and gives its length and checksum.
+    /// Reads an object back by one request at a time and gives its length and checksum.
     pub(crate) async fn read_back(&self, key: &Key) -> Result<Downloaded, Error> {
-        self.fetch(key, None).await
+        self.hash_object(key, &Pin::default(), &DownloadLimits::new(1)).await
+    }
+}
+
+/// One object on its way here.
+struct Get<'a> {
+    bucket: &'a Bucket,
+    key: &'a Key,
+    pin: &'a Pin,
+    size: u64,
+    /// Where the bytes go, if anywhere.
+    file: Option<Arc<File>>,
+    limits: &'a DownloadLimits,
+}
+
+/// How far one range has come.
+struct Fetched {
+    /// The next byte's place in the object.
+    at: u64,
+    digest: Digest,
+}
+
+impl Get<'_> {
+    async fn all(&self) -> Result<Downloaded, Error> {
+        let ranges = (0..self.size.div_ceil(RANGE_BYTES).max(1))
+            .map(|index| index * RANGE_BYTES..self.size.min((index + 1).saturating_mul(RANGE_BYTES)));
+        // In order, so that no more checksums are kept than there are requests.
+        let mut fetched =
+            stream::iter(ranges).map(|range| Box::pin(self.range(range))).buffered(self.limits.most);
+        let mut crc = None;
+        while let Some(range) = fetched.next().await {
+            let (range_crc, len) = range?;
+            crc = Some(
+                crc.map_or(range_crc, |crc| checksum_combine(CrcAlgorithm::Crc64Nvme, crc, range_crc, len)),
+            );
+        }
+        Ok(Downloaded { size: self.size, crc64nvme: encode_crc64(crc.unwrap_or_default()) })
     }
 
-    /// Gets all bytes, in as many replies as it takes. Attempts are counted anew when bytes came.
-    async fn fetch(&self, key: &Key, mut file: Option<(&mut File, &Path)>) -> Result<Downloaded, Error> {
-        let mut progress =
-            Fetched { at: 0, digest: Digest::new(CrcAlgorithm::Crc64Nvme), etag: None, size: None };
-        let mut attempt = 1;
+    /// Gets one range, in as many replies as it takes, and gives its CRC64NVME and length. Attempts are counted anew
+    /// when bytes came.
+    async fn range(&self, range: Range<u64>) -> Result<(u64, u64), Error> {
+        let mut fetched = Fetched { at: range.start, digest: Digest::new(CrcAlgorithm::Crc64Nvme) };
+        let mut failures = 0;
         loop {
-            let before = progress.at;
-            let error = match self.fetch_rest(key, &mut progress, &mut file).await {
+            let before = fetched.at;
+            let permit = self.limits.requests.acquire().await.map_err(|_| Error::Cancelled)?;
+            let result = self.rest(&range, &mut fetched).await;
+            drop(permit);
+            let error = match result {
+                Ok(()) => return Ok((fetched.digest.finalize(), range.end - range.start)),
                 Err(error) if error.is_retryable() => error,
-                done => break done?,
+                Err(error) => return Err(error),
             };
-            attempt = if progress.at > before { 1 } else { attempt + 1 };
-            let Some(wait) = self.wait_after(attempt) else { return Err(error) };
+            failures = if fetched.at > before { 1 } else { failures + 1 };
+            let Some(wait) = self.bucket.wait_after(failures) else { return Err(error) };
             tokio::time::sleep(wait).await;
         }
-        if let Some((file, path)) = file {
-            // Writes go on behind `write_all`: a last one that fails is told of here and nowhere else.
-            let of_io = |cause| Error::File { action: "write", path: path.to_owned(), cause };
-            file.flush().await.map_err(of_io)?;
-        }
-        Ok(Downloaded { size: progress.at, crc64nvme: encode_crc64(progress.digest.finalize()) })
     }
 
-    async fn fetch_rest(
-        &self,
-        key: &Key,
-        progress: &mut Fetched,
-        file: &mut Option<(&mut File, &Path)>,
-    ) -> Result<(), Error> {
-        if progress.size == Some(progress.at) {
+    /// Gets what is missing of a range by one request.
+    async fn rest(&self, range: &Range<u64>, fetched: &mut Fetched) -> Result<(), Error> {
+        if fetched.at == range.end && fetched.at > range.start {
             // The range of nothing is an error to a server.
             return Ok(());
         }
-        let request = Box::pin(self.get_from(key, progress.at, progress.etag.clone()));
-        let reply = self.in_time("GetObject", key, Duration::ZERO, &Progress::begin(), request).await?;
-        progress.etag = progress.etag.take().or_else(|| reply.e_tag().map(ToOwned::to_owned));
-        if progress.at > 0 && !is_rest(reply.content_range(), progress.at, progress.size) {
-            return Err(self.no_rest(key));
-        }
-        let rest = reply.content_length().and_then(|len| u64::try_from(len).ok());
-        progress.size = progress.size.or(rest);
+        let operation = self.pin.get_operation();
+        let asked = fetched.at..range.end;
+        let request = Box::pin(self.request(&asked));
+        let reply =
+            self.bucket.in_time(operation, self.key, Duration::ZERO, &Progress::begin(), request).await?;
+        self.check(&reply, &asked)?;
         let mut body = reply.body;
-        while let Some(piece) = self.next_piece(key, &mut body).await? {
-            if let Some((file, path)) = file {
-                let of_io = |cause| Error::File { action: "write", path: path.to_path_buf(), cause };
-                file.write_all(&piece).await.map_err(of_io)?;
+        loop {
+            let (mut pieces, mut len) = (Vec::new(), 0);
+            let next = loop {
+                match self.next_piece(&mut body).await {
+                    Ok(Some(piece)) => {
+                        len += piece.len();
+                        pieces.push(piece);
+                        if len >= WRITE_BYTES {
+                            break Ok(true);
+                        }
+                    }
+                    Ok(None) => break Ok(false),
+                    Err(error) => break Err(error),
+                }
+            };
+            if fetched.at + len as u64 > range.end {
+                return Err(self.other_length("more bytes"));
             }
-            progress.digest.update(&piece);
-            progress.at += piece.len() as u64;
-        }
-        match progress.size {
-            Some(size) if progress.at < size => {
-                Err(self.lost("GetObject", key, "the reply ended before the object did"))
+            // What came before a reply broke off need not come again.
+            self.keep(pieces, fetched).await?;
+            match next {
+                Ok(true) => {}
+                Ok(false) if fetched.at == range.end => return Ok(()),
+                Ok(false) => {
+                    return Err(self.bucket.lost(
+                        operation,
+                        self.key,
+                        "the reply ended before the object did",
+                    ));
+                }
+                Err(error) => return Err(error),
             }
-            Some(size) if progress.at > size => {
-                Err(self.lost("GetObject", key, "the reply has more bytes than the object"))
-            }
-            _ => Ok(()),
         }
     }
 
-    /// The whole object, appended to its beginning, would be another; asking again would be answered the same.
-    fn no_rest(&self, key: &Key) -> Error {
-        let cause = "the reply broke off, and the server does not give the rest alone (Content-Range)";
-        Error::BadRequest { operation: "GetObject", target: self.target(key), cause: cause.to_owned() }
+    async fn request(&self, asked: &Range<u64>) -> Result<GetObjectOutput, Error> {
+        let Bucket { client, name, .. } = self.bucket;
+        let request = client.get_object().bucket(&**name).key(self.key.as_str());
+        let request = request.set_version_id(self.pin.version_id.clone()).set_if_match(self.pin.if_match());
+        let request = if self.is_whole(asked) {
+            request
+        } else {
+            request.range(format!("bytes={}-{}", asked.start, asked.end - 1))
+        };
+        request.send().await.map_err(|error| self.refused(error))
     }
 
-    async fn next_piece(
-        &self,
-        key: &Key,
-        body: &mut aws_sdk_s3::primitives::ByteStream,
-    ) -> Result<Option<bytes::Bytes>, Error> {
-        let piece = tokio::time::timeout(self.idle_limit(), body.next()).await;
-        let piece = piece.map_err(|_| self.lost("GetObject", key, "the bytes stopped coming"))?;
-        piece.transpose().map_err(|error| self.lost("GetObject", key, cause_of(&error)))
+    fn refused(&self, error: SdkError<GetObjectError>) -> Error {
+        let archived = match error.as_service_error() {
+            Some(GetObjectError::InvalidObjectState(state)) => {
+                Some(state.storage_class().map_or("GLACIER", |class| class.as_str()).to_owned())
+            }
+            _ => None,
+        };
+        if let Some(storage_class) = archived {
+            return Error::NeedsThaw { key: self.key.clone(), storage_class };
+        }
+        let error = self.bucket.error(self.pin.get_operation(), self.key, error);
+        if error.service().is_some_and(|refusal| refusal.status == 416) {
+            return self.other_length("fewer bytes");
+        }
+        gone(self.key, error)
+    }
+
+    /// Whether the reply brings these bytes of this object, before any of them is kept.
+    fn check(&self, reply: &GetObjectOutput, asked: &Range<u64>) -> Result<(), Error> {
+        if let (Some(pinned), Some(shown)) = (&self.pin.etag, reply.e_tag())
+            && unquoted(Some(shown)) != *pinned
+        {
+            // Not every server heeds `If-Match`, and one without versions may pass over the version that is asked for.
+            return Err(Error::VersionGone { key: self.key.clone(), why: OVERWRITTEN });
+        }
+        if self.is_whole(asked) {
+            return match reply.content_length().and_then(|len| u64::try_from(len).ok()) {
+                Some(len) if len != self.size => Err(self.other_length(&format!("{len} bytes"))),
+                _ => Ok(()),
+            };
+        }
+        match content_range(reply.content_range()) {
+            Some((_, Some(size))) if size != self.size => Err(self.other_length(&format!("{size} bytes"))),
+            Some((given, _)) if given == *asked => Ok(()),
+            // The whole object in the place of a part would be another file; asking again would be answered the same.
+            _ => Err(Error::BadRequest {
+                operation: self.pin.get_operation(),
+                target: self.bucket.target(self.key),
+                cause: "the server does not give the part of the object that is asked for (Content-Range)"
+                    .to_owned(),
+            }),
+        }
+    }
+
+    fn is_whole(&self, asked: &Range<u64>) -> bool {
+        *asked == (0..self.size)
+    }
+
+    fn other_length(&self, stored: &str) -> Error {
+        Error::Mismatch {
+            key: self.key.clone(),
+            sent: format!("{} bytes", self.size),
+            stored: stored.to_owned(),
+        }
+    }
+
+    async fn next_piece(&self, body: &mut ByteStream) -> Result<Option<Bytes>, Error> {
+        let lost = |cause: String| self.bucket.lost(self.pin.get_operation(), self.key, cause);
+        let piece = tokio::time::timeout(self.bucket.idle_limit(), body.next()).await;
+        let piece = piece.map_err(|_| lost("the bytes stopped coming".to_owned()))?;
+        piece.transpose().map_err(|error| lost(cause_of(&error)))
+    }
+
+    /// Hashes pieces, and writes them where they belong.
+    async fn keep(&self, pieces: Vec<Bytes>, fetched: &mut Fetched) -> Result<(), Error> {
+        let Fetched { mut at, mut digest } = *fetched;
+        let (file, key) = (self.file.clone(), self.key.clone());
+        let mut work = move || {
+            for piece in &pieces {
+                if let Some(file) = &file {
+                    file.write_all_at(piece, at)
+                        .map_err(|cause| Error::NotWritten { key: key.clone(), cause })?;
+                }
+                digest.update(piece);
+                at += piece.len() as u64;
+            }
+            Ok(Fetched { at, digest })
+        };
+        // Hashing takes less time than the way to another thread.
+        *fetched = if self.file.is_some() { on_blocking_thread(work).await? } else { work()? };
+        Ok(())
     }
 }
 
@@ -150,14 +417,13 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Whether a reply brings the bytes from `at` to the end. The header comes with status 206 and no other.
-fn is_rest(content_range: Option<&str>, at: u64, size: Option<u64>) -> bool {
-    let Some(range) = content_range.and_then(|range| range.strip_prefix("bytes ")) else { return false };
-    let Some((range, whole)) = range.split_once('/') else { return false };
-    let Some((first, last)) = range.split_once('-') else { return false };
+/// Which bytes a reply brings, and of how many, if it says so. The header comes with status 206 and no other.
+fn content_range(header: Option<&str>) -> Option<(Range<u64>, Option<u64>)> {
+    let (range, whole) = header?.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
     let number = |digits: &str| digits.trim().parse::<u64>().ok();
-    let last = number(last).and_then(|last| last.checked_add(1));
-    number(first) == Some(at) && (whole == "*" || last == number(whole)) && (size.is_none() || last == size)
+    let size = if whole == "*" { None } else { Some(number(whole)?) };
+    Some((number(first)?..number(last)?.checked_add(1)?, size))
 }
 
 #[cfg(test)]
@@ -188,17 +454,18 @@ mod tests {
     }
 
     impl HttpConnector for Ranges {
-        fn call(&self, _request: HttpRequest) -> HttpConnectorFuture {
+        fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
             let mut broken = self.broken.lock().unwrap();
-            let pieces = if *broken > 0 {
+            let is_get = request.method() == "GET";
+            let pieces = if is_get && *broken > 0 {
                 vec![Ok(&WHOLE[..5]), Err(io::Error::from(io::ErrorKind::ConnectionReset))]
             } else {
                 vec![Ok(WHOLE)]
             };
-            *broken = broken.saturating_sub(1);
+            *broken -= u32::from(is_get && *broken > 0);
             let frames =
                 pieces.into_iter().map(|piece| piece.map(|bytes| Frame::data(Bytes::from_static(bytes))));
-            let body = SdkBody::from_body_1_x(StreamBody::new(futures::stream::iter(frames)));
+            let body = SdkBody::from_body_1_x(StreamBody::new(stream::iter(frames)));
             let mut reply = HttpResponse::new(StatusCode::try_from(200).unwrap(), body);
             reply.headers_mut().insert("content-length", "10");
             reply.headers_mut().insert("etag", "\"e\"");
@@ -229,13 +496,45 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), WHOLE);
     }
 
-    /// What tells of the only write is that which comes behind it.
     #[tokio::test]
     async fn a_full_disk_is_noticed() {
-        let path = Path::new("/dev/full");
-        let mut file = File::from_std(std::fs::File::options().write(true).open(path).unwrap());
-        let fetched = bucket(0).fetch(&Key::new("k").unwrap(), Some((&mut file, path))).await;
-        assert!(matches!(fetched, Err(Error::File { action: "write", .. })), "{fetched:?}");
+        let file = Arc::new(File::options().write(true).open("/dev/full").unwrap());
+        let (key, expected) = (Key::new("k").unwrap(), Expected { size: 10, crc64nvme: None });
+        let limits = DownloadLimits::default();
+        let got = bucket(0).download_into(&key, &Pin::default(), &expected, file, &limits).await;
+        assert!(matches!(got, Err(Error::NotWritten { .. })), "{got:?}");
+    }
+
+    /// Another length would be another file.
+    #[tokio::test]
+    async fn an_object_of_another_length_is_no_match() {
+        let key = Key::new("k").unwrap();
+        for size in [0, 9, 11, RANGE_BYTES + 1] {
+            let folder = tempfile::tempdir().unwrap();
+            let file = Arc::new(File::create(folder.path().join("f")).unwrap());
+            let expected = Expected { size, crc64nvme: None };
+            let (pin, limits) = (Pin { etag: Some("e".into()), ..Pin::default() }, DownloadLimits::new(2));
+            let got = bucket(0).download_into(&key, &pin, &expected, Arc::clone(&file), &limits).await;
+            match got {
+                // A server without ranges cannot say how long the object is.
+                Err(Error::BadRequest { .. }) => assert!(size > RANGE_BYTES),
+                got => assert!(matches!(got, Err(Error::Mismatch { .. })), "{size}: {got:?}"),
+            }
+            assert_eq!(file.metadata().unwrap().len(), 0, "{size}");
+        }
+    }
+
+    /// A server that heeds no condition still shows what it gives.
+    #[tokio::test]
+    async fn another_etag_is_another_object() {
+        let (key, pin) = (Key::new("k").unwrap(), Pin { etag: Some("old".into()), ..Pin::default() });
+        let folder = tempfile::tempdir().unwrap();
+        let file = Arc::new(File::create(folder.path().join("f")).unwrap());
+        let expected = Expected { size: 10, crc64nvme: None };
+        let limits = DownloadLimits::default();
+        let got = bucket(0).download_into(&key, &pin, &expected, Arc::clone(&file), &limits).await;
+        assert!(matches!(got, Err(Error::VersionGone { .. })), "{got:?}");
+        assert_eq!(file.metadata().unwrap().len(), 0);
     }
 
     #[test]
@@ -245,18 +544,11 @@ mod tests {
     }
 
     #[test]
-    fn only_the_rest_continues_a_download() {
-        assert!(is_rest(Some("bytes 3-9/10"), 3, Some(10)));
-        assert!(is_rest(Some("bytes 3-9/*"), 3, None));
-        for other in [
-            None,
-            Some(""),
-            Some("bytes 0-9/10"),
-            Some("bytes 3-8/10"),
-            Some("bytes 3-10/11"),
-            Some("3-9/10"),
-        ] {
-            assert!(!is_rest(other, 3, Some(10)), "{other:?}");
+    fn ranges_are_read_as_they_are_written() {
+        assert_eq!(content_range(Some("bytes 3-9/10")), Some((3..10, Some(10))));
+        assert_eq!(content_range(Some("bytes 3-9/*")), Some((3..10, None)));
+        for other in [None, Some(""), Some("3-9/10"), Some("bytes */10"), Some("bytes 3-9/x")] {
+            assert_eq!(content_range(other), None, "{other:?}");
         }
     }
 }

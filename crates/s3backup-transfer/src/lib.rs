@@ -53,7 +53,7 @@ pub use bucket::Bucket;
 pub use checksum::{ChecksumKind, crc64nvme_base64};
 pub use connect::{ConnectOptions, StaticCredentials};
 pub use control::{Versioning, WriteCondition};
-pub use download::Downloaded;
+pub use download::{DownloadLimits, Downloaded, Expected, Pin};
 pub use engine::{Done, Engine, Stored, Update, Upload};
 pub use error::{Error, ServiceError};
 pub use journal::{JournalError, OpenUpload, UploadJournal};

@@ -185,6 +185,7 @@ impl FileTransfer {
 }
 
 /// What to do with a key.
+#[expect(clippy::large_enum_variant, reason = "there is one a file, and only for a moment")]
 pub(crate) enum Decision {
     /// The bucket has these bytes.
     Have {
