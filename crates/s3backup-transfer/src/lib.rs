@@ -2,7 +2,7 @@
 //!
 //! - [`Bucket`] is a bucket with its credentials, region and endpoint: [`Bucket::connect`] builds it the AWS way
 //!   (environment, profile, SSO, web identity, container, IMDS), [`Bucket::from_client`] around a client that
-//!   exists. Its methods are the control calls: look, list, read and write small objects, download.
+//!   exists. Its methods are the control calls: look, list, read and write small objects, remove, download.
 //! - [`Engine`] takes a stream of [`Upload`]s and yields a stream of [`Update`]s. It owns the limits (requests in
 //!   flight, bytes in flight), reads and hashes files, sends them, retries, and checks what the server stored.
 //!
@@ -30,6 +30,7 @@ mod buffer;
 mod checksum;
 mod connect;
 mod control;
+mod delete;
 mod download;
 mod engine;
 mod error;
@@ -45,6 +46,7 @@ mod read;
 mod resume;
 mod retry;
 mod settings;
+mod uploads;
 
 /// The AWS SDK for S3, for callers that hand in a client of their own.
 pub use aws_sdk_s3;
@@ -53,6 +55,7 @@ pub use bucket::Bucket;
 pub use checksum::{ChecksumKind, crc64nvme_base64};
 pub use connect::{ConnectOptions, StaticCredentials};
 pub use control::{Versioning, WriteCondition};
+pub use delete::MAX_DELETES;
 pub use download::{DownloadLimits, Downloaded, Expected, Pin};
 pub use engine::{Done, Engine, Stored, Update, Upload};
 pub use error::{Error, ServiceError};
@@ -63,3 +66,4 @@ pub use object::ObjectInfo;
 pub use read::MAX_READS;
 pub use retry::RetrySettings;
 pub use settings::{MAX_OBJECT_BYTES, MAX_PARTS, ObjectSettings, Sse, TransferSettings, part_size_for};
+pub use uploads::OpenUploadInfo;
