@@ -207,7 +207,7 @@ impl Proof {
     }
 }
 
-fn crc32_bytes(crc: u64) -> [u8; 4] {
+pub(crate) fn crc32_bytes(crc: u64) -> [u8; 4] {
     // The library keeps every CRC in 64 bits; a 32-bit one is the lower half.
     let [_, _, _, _, a, b, c, d] = crc.to_be_bytes();
     [a, b, c, d]

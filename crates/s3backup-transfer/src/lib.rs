@@ -2,7 +2,7 @@
 //!
 //! - [`Bucket`] is a bucket with its credentials, region and endpoint: [`Bucket::connect`] builds it the AWS way
 //!   (environment, profile, SSO, web identity, container, IMDS), [`Bucket::from_client`] around a client that
-//!   exists. Its methods are the control calls: look, list, read and write small objects, remove, download.
+//!   exists. Its methods are the control calls: look, list, read and write small objects, remove, download, compare.
 //! - [`Engine`] takes a stream of [`Upload`]s and yields a stream of [`Update`]s. It owns the limits (requests in
 //!   flight, bytes in flight), reads and hashes files, sends them, retries, and checks what the server stored.
 //!
@@ -28,6 +28,7 @@ mod body;
 mod bucket;
 mod buffer;
 mod checksum;
+mod compare;
 mod connect;
 mod control;
 mod delete;
@@ -53,6 +54,7 @@ pub use aws_sdk_s3;
 
 pub use bucket::Bucket;
 pub use checksum::{ChecksumKind, crc64nvme_base64};
+pub use compare::Compared;
 pub use connect::{ConnectOptions, StaticCredentials};
 pub use control::{Versioning, WriteCondition};
 pub use delete::MAX_DELETES;
