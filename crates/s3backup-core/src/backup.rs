@@ -107,9 +107,7 @@ impl Job {
 
     /// Of which sources every file is to be read.
     pub(crate) fn reads_all(&self) -> Vec<bool> {
-        let reads_all = |source: &Source| {
-            source.select == Select::All || source.compare == Compare::Checksum
-        };
+        let reads_all = |source: &Source| source.select == Select::All || source.compare == Compare::Checksum;
         self.sources.iter().map(reads_all).collect()
     }
 

@@ -61,7 +61,15 @@ pub(crate) struct Cursor {
 
 impl Cursor {
     pub(crate) fn new(source: SourceId) -> Self {
-        Self { source, page: Vec::new(), next: 0, end: None, is_last_page: false, shadow: None, gone: Vec::new() }
+        Self {
+            source,
+            page: Vec::new(),
+            next: 0,
+            end: None,
+            is_last_page: false,
+            shadow: None,
+            gone: Vec::new(),
+        }
     }
 
     /// The known file of this path. Everything known before it that is not below something that was only seen is gone.

@@ -97,10 +97,10 @@ impl Duty {
             Outcome::Failed | Outcome::Interrupted => due.state,
         };
         let zone = |due: &DueRow| due.timezone.parse().unwrap_or(chrono_tz::Tz::UTC);
-        let refs = self.open.iter().map(|due| DueRef {
-            at: due.at.with_timezone(&zone(due)).fixed_offset(),
-            state: become_of(due),
-        });
+        let refs = self
+            .open
+            .iter()
+            .map(|due| DueRef { at: due.at.with_timezone(&zone(due)).fixed_offset(), state: become_of(due) });
         refs.collect()
     }
 
@@ -157,7 +157,8 @@ mod tests {
 
         let now = "2026-11-23T15:30:00Z"; // half past midnight of the 24th in Seoul
         let duty = Duty::look(&mut catalog, &options, at(now)).unwrap();
-        let days: Vec<String> = duty.days("2026-11-24".parse().unwrap()).iter().map(ToString::to_string).collect();
+        let days: Vec<String> =
+            duty.days("2026-11-24".parse().unwrap()).iter().map(ToString::to_string).collect();
         assert_eq!(days, ["2026-11-21", "2026-11-22", "2026-11-23"]);
         let words = |outcome| states(&duty, outcome).into_iter().map(|(_, word)| word).collect::<Vec<_>>();
         assert_eq!(words(Outcome::Success), ["caught_up", "caught_up", "met"]);

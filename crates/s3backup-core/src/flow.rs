@@ -10,7 +10,9 @@ use s3backup_catalog::{Deferred, FileRow, FileState, Hints};
 use s3backup_discovery::discover;
 use s3backup_model::manifest::{Line, Op};
 use s3backup_model::{Entry, Event, Failure, FailureKind, Fatal, Key, key};
-use s3backup_transfer::{Bucket, Engine, Error as TransferError, Known, ObjectSettings, Stored, Update, Upload};
+use s3backup_transfer::{
+    Bucket, Engine, Error as TransferError, Known, ObjectSettings, Stored, Update, Upload,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -73,8 +75,15 @@ impl Run<'_> {
         let stop = self.cancel.child_token();
         let discovery = discover(sources, job.walk_clock(), stop.clone(), logger.clone());
         let plan = Plan::new(discovery, Arc::clone(&job.naming), self.memory.clone(), job.reads_all(), true);
-        let flow =
-            Flow { plan, stage: Stage::Walk, outstanding: 0, known: 0, deferred: 0, last_deferred: 0, held: 0 };
+        let flow = Flow {
+            plan,
+            stage: Stage::Walk,
+            outstanding: 0,
+            known: 0,
+            deferred: 0,
+            last_deferred: 0,
+            held: 0,
+        };
         let mut settings = job.transfer.clone();
         settings.drain = job.grace.mul_f64(DRAIN_SHARE);
         let objects = ObjectSettings { run: self.id.to_string(), ..job.objects.clone() };
@@ -244,8 +253,7 @@ impl Run<'_> {
                 }
                 flow.last_deferred = i64::try_from(flow.deferred).unwrap_or(i64::MAX);
                 let hold = self.job.is_too_many(flow.deferred, flow.known);
-                flow.stage =
-                    if flow.deferred > 0 { Stage::Deferred { after: 0, hold } } else { Stage::End };
+                flow.stage = if flow.deferred > 0 { Stage::Deferred { after: 0, hold } } else { Stage::End };
             }
             Stage::Deferred { hold: true, .. } => flow.stage = Stage::Held,
             Stage::Held if flow.held == 0 => flow.stage = Stage::End,
@@ -272,7 +280,8 @@ impl Run<'_> {
                 after = number;
                 let Some(entry) = self.entry(file) else { continue };
                 let path = key::escape(entry.path().as_os_str().as_bytes());
-                let message = "it changed together with many others, and what is in the bucket was not overwritten";
+                let message =
+                    "it changed together with many others, and what is in the bucket was not overwritten";
                 let failure =
                     Failure { path, kind: FailureKind::Guard, message: message.to_owned(), attempts: 0 };
                 self.record.file_failure(self.events, failure).await;
@@ -307,10 +316,11 @@ impl Run<'_> {
             .memory
             .with(move |catalog| {
                 let page = catalog.deferred(after, DEFERRED_PAGE)?;
-                let with_rows = page.into_iter().filter(|(number, _)| *number <= until).map(|(number, file)| {
-                    let row = catalog.file(file.source, &file.path)?;
-                    Ok((number, file, row))
-                });
+                let with_rows =
+                    page.into_iter().filter(|(number, _)| *number <= until).map(|(number, file)| {
+                        let row = catalog.file(file.source, &file.path)?;
+                        Ok((number, file, row))
+                    });
                 with_rows.collect::<Result<Vec<_>, s3backup_catalog::Error>>()
             })
             .await?;
@@ -362,7 +372,10 @@ impl Run<'_> {
                 for (row, is_sent) in rows {
                     let old = catalog.file(row.source, &row.path)?;
                     // What was found to be unchanged was put by the run that put it.
-                    let run = old.as_ref().filter(|old| !is_sent && old.etag == row.etag).map(|old| old.run.clone());
+                    let run = old
+                        .as_ref()
+                        .filter(|old| !is_sent && old.etag == row.etag)
+                        .map(|old| old.run.clone());
                     let run = run.unwrap_or_else(|| row.run.clone());
                     moved.extend(old.filter(|old| old.key != row.key));
                     remembered.push(FileRow { run, ..row });
@@ -483,4 +496,78 @@ async fn next(flow: &mut Flow, run: &Run<'_>) -> More {
 
 async fn reserve(sender: Option<&mpsc::Sender<Upload>>) -> Option<mpsc::Permit<'_, Upload>> {
     sender?.reserve().await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use s3backup_local_s3::{Fault, FaultKind, LocalS3, Operation};
+    use s3backup_model::{RunId, RunReport};
+
+    use super::*;
+    use crate::events::Emitter;
+    use crate::record::Record;
+    use crate::report::{self, Begun};
+    use crate::{Backup, Destination, Source};
+
+    const FILES: usize = 40;
+
+    #[tokio::test]
+    async fn what_ended_while_a_segment_was_stored_is_recorded_when_the_run_is_interrupted() {
+        let server = LocalS3::builder().bucket("fleet-backup").start().await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        for number in 0..FILES {
+            std::fs::write(dir.path().join(number.to_string()), "x").unwrap();
+        }
+        let hangs = Fault::new(FaultKind::Hang).on(Operation::PutObject).key_contains("manifests/");
+        server.faults().add(hangs);
+        let destination = Destination::new("fleet-backup").endpoint(server.endpoint()).region("us-east-1");
+        let destination = destination.credentials(server.access_key(), server.secret_key());
+        let backup = Backup::builder().source(Source::new(dir.path())).destination(destination);
+        let backup = backup.grace(Duration::from_secs(6)).build().unwrap();
+        let job = &backup.job;
+        let crate::backup::Reach::Connect(options) = &job.reach else { panic!("it has no client") };
+        let bucket = Bucket::connect(options).await.unwrap();
+        let (sender, _watcher) = mpsc::channel(1000);
+        let (events, cancel) = (Emitter::new(sender, crate::run::silent()), CancellationToken::new());
+        let begun = Begun { at: (job.clock)(), instant: std::time::Instant::now() };
+        let id = RunId::new(begun.at, 1);
+        let mut record = Record::new(id.clone(), [dir.path().display().to_string()], cancel.clone());
+        record.cut_segments_at(1);
+        let (events, cancel) = (&events, &cancel);
+        let memory = crate::memory::Memory::scratch(job).await.unwrap();
+        let (duty, days) = (crate::due::Duty::default(), Vec::new());
+        let mut run = Run {
+            record,
+            job,
+            events,
+            cancel,
+            id: id.clone(),
+            begun,
+            memory,
+            duty,
+            days,
+            settled: None,
+            beacon: None,
+        };
+
+        let all_are_sent = async {
+            let is_sent = || server.stats().of(Operation::PutObject) > FILES as u64;
+            while !is_sent() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            cancel.cancel();
+        };
+        let both = async { tokio::join!(run.transfer(&bucket), all_are_sent) };
+        tokio::time::timeout(Duration::from_mins(1), both).await.expect("it takes for ever");
+
+        let mut report: RunReport = report::empty(job, id, report::local(job, begun.at));
+        server.faults().clear();
+        run.record.close_segment(events).await;
+        run.record.store_segments(events, &job.shelf(&bucket)).await;
+        run.seal(&mut report);
+        assert_eq!((report.found.files, report.uploaded.files), (FILES as u64, FILES as u64));
+        assert_eq!(report.manifests.iter().map(|segment| segment.lines).sum::<u64>(), FILES as u64);
+    }
 }

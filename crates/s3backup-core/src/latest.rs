@@ -1,7 +1,9 @@
 //! Keeping `latest.json`: what this job says of itself in the bucket.
 
 use bytes::Bytes;
-use s3backup_model::{CatalogRef, FailureKind, Fatal, Key, Latest, RunId, RunState, RunSummary, ScheduleRef, Verified};
+use s3backup_model::{
+    CatalogRef, FailureKind, Fatal, Key, Latest, RunId, RunState, RunSummary, ScheduleRef, Verified,
+};
 use s3backup_transfer::{Bucket, ChecksumKind, Error as TransferError, ServiceError, Sse, WriteCondition};
 
 use crate::backup::Job;
@@ -21,6 +23,8 @@ pub(crate) enum Seen {
     Absent,
     /// This, with its ETag.
     Present(Box<Latest>, String),
+    /// Something that cannot be read, and why.
+    Damaged(String),
     /// These credentials may not read.
     Hidden,
 }
@@ -32,24 +36,36 @@ pub(crate) async fn read(bucket: &Bucket, job: &Job) -> Result<Seen, Fatal> {
         Ok(Some(read)) => read,
         Ok(None) => return Ok(Seen::Absent),
         Err(error) if error.service().is_some_and(ServiceError::is_denied) => return Ok(Seen::Hidden),
+        // It is too large to be what it should be.
+        Err(error @ TransferError::BadRequest { .. }) => return Ok(Seen::Damaged(error.to_line())),
         Err(error) => return Err(Fatal { kind: error.kind(), message: error.to_line() }),
     };
-    let catalog = |message| Fatal { kind: FailureKind::Catalog, message };
-    let latest = parse(&bytes).map_err(|why| catalog(format!("{key}: {why}")))?;
-    Ok(Seen::Present(Box::new(latest), etag))
+    match parse(&bytes) {
+        Ok(latest) => Ok(Seen::Present(Box::new(latest), etag)),
+        Err(NotRead::Newer(version)) => {
+            let message =
+                format!("{key} was written by a newer version (it needs {version}): update s3backup");
+            Err(Fatal { kind: FailureKind::Catalog, message })
+        }
+        Err(NotRead::Damaged(why)) => Ok(Seen::Damaged(format!("{key}: {why}"))),
+    }
 }
 
-fn parse(bytes: &[u8]) -> Result<Latest, String> {
+/// Why it cannot be read.
+enum NotRead {
+    Newer(u32),
+    Damaged(String),
+}
+
+fn parse(bytes: &[u8]) -> Result<Latest, NotRead> {
     #[derive(serde::Deserialize)]
     struct Version {
         min_reader: u32,
     }
-    let damaged = |error: serde_json::Error| {
-        format!("it is damaged ({error}): make it again with `backup status --rebuild`")
-    };
+    let damaged = |error: serde_json::Error| NotRead::Damaged(error.to_string());
     let Version { min_reader } = serde_json::from_slice(bytes).map_err(damaged)?;
     if min_reader > Latest::SCHEMA {
-        return Err(format!("it was written by a newer version (it needs {min_reader}): update s3backup"));
+        return Err(NotRead::Newer(min_reader));
     }
     serde_json::from_slice(bytes).map_err(damaged)
 }
@@ -71,16 +87,11 @@ pub(crate) struct Beacon {
 }
 
 impl Beacon {
-    pub(crate) fn new(
-        bucket: &Bucket,
-        job: &Job,
-        seen: &Seen,
-        latest: Latest,
-    ) -> Result<Self, Fatal> {
+    pub(crate) fn new(bucket: &Bucket, job: &Job, seen: &Seen, latest: Latest) -> Result<Self, Fatal> {
         let condition = match seen {
             Seen::Absent => WriteCondition::New,
             Seen::Present(_, etag) if !etag.is_empty() => WriteCondition::Replaces(etag.clone()),
-            Seen::Present(..) | Seen::Hidden => WriteCondition::Always,
+            Seen::Present(..) | Seen::Damaged(_) | Seen::Hidden => WriteCondition::Always,
         };
         Ok(Self {
             bucket: bucket.clone(),
@@ -116,7 +127,11 @@ impl Beacon {
                     self.condition = WriteCondition::Replaces(info.etag);
                     return Ok(());
                 }
-                Err(error) if error.is_precondition() || error.service().is_some_and(ServiceError::is_not_found) => self.look_again().await?,
+                Err(error)
+                    if error.is_precondition() || error.service().is_some_and(ServiceError::is_not_found) =>
+                {
+                    self.look_again().await?
+                }
                 Err(error) => return Err(not_written(&error.to_line())),
             }
         }

@@ -109,8 +109,8 @@ pub use options::{Compare, Destination, Each, OnFailure, ScheduleOptions, Select
 pub use plan::Reason;
 pub use planning::{Plan, PlanBatch, Planned};
 pub use s3backup_model::{
-    Alert, AlertKind, DueRef, DueState, Entry, Event, Failure, FailureKind, Fatal, Key, Name, Outcome, RunId, RunReport,
-    SkipReason, StepState, StepStream, Tally, Trigger, key, manifest,
+    Alert, AlertKind, DueRef, DueState, Entry, Event, Failure, FailureKind, Fatal, Key, Name, Outcome, RunId,
+    RunReport, SkipReason, StepState, StepStream, Tally, Trigger, key, manifest,
 };
 pub use s3backup_slack::Slack;
 pub use s3backup_transfer::{Bucket, ConnectOptions, aws_sdk_s3};

@@ -45,10 +45,12 @@ impl Memory {
             other => Error::Catalog(other),
         })?;
         let path = dir.join(DATABASE);
-        let opened = Catalog::open(&path).map_err(Error::Catalog).and_then(|catalog| Self::begin(catalog, job, true));
+        let opened =
+            Catalog::open(&path).map_err(Error::Catalog).and_then(|catalog| Self::begin(catalog, job, true));
         let mut memory = match opened {
             Err(Error::Catalog(error)) if error.is_corrupt() => {
-                let aside = set_aside(&path, job).map_err(|cause| Error::State { path: path.clone(), cause })?;
+                let aside =
+                    set_aside(&path, job).map_err(|cause| Error::State { path: path.clone(), cause })?;
                 let why = format!("the catalog was damaged ({}) and is now {aside}", crate::line_of(&error));
                 let memory = Self::begin(Catalog::open(&path).map_err(Error::Catalog)?, job, true)?;
                 Self { set_aside: Some(why), ..memory }
@@ -73,7 +75,8 @@ impl Memory {
     /// A scratch catalog for the state that is read from the bucket.
     pub(crate) async fn scratch(job: &Arc<Job>) -> Result<Self, Error> {
         let job = Arc::clone(job);
-        on_blocking_thread(move || Self::begin(Catalog::temporary().map_err(Error::Catalog)?, &job, false)).await?
+        on_blocking_thread(move || Self::begin(Catalog::temporary().map_err(Error::Catalog)?, &job, false))
+            .await?
     }
 
     fn begin(catalog: Catalog, job: &Job, is_lasting: bool) -> Result<Self, Error> {

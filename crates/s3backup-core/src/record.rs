@@ -568,7 +568,7 @@ mod tests {
                 stat: FileStat { size: 1, mtime_ns: 0, ctime_ns: 0, mode: 0, inode: number, device: 1 },
             };
             let key = Key::new(format!("trips/{number}")).unwrap();
-            batch.lines.push(Planned::Upload { entry, key, reason: crate::Reason::Selected });
+            batch.lines.push(Planned::Upload { entry, key, reason: crate::Reason::New, known: None });
         }
         batch
     }

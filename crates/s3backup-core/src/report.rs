@@ -82,9 +82,7 @@ impl Run<'_> {
         self.record.store_segments(self.events, &shelf).await;
         self.seal(report);
         let stored = match serde_json::to_vec_pretty(report) {
-            Ok(bytes) => {
-                shelf.store(&format!("runs/{}.json", report.run_id), bytes.into()).await.map(|_| ())
-            }
+            Ok(bytes) => shelf.store(&format!("runs/{}.json", report.run_id), bytes.into()).await.map(|_| ()),
             Err(error) => Err(error.to_string()),
         };
         let is_listed = stored.is_ok() && self.record.is_all_listed();
@@ -132,7 +130,8 @@ impl Run<'_> {
             }
             // The manifests still have it all.
             Err(error) => {
-                let message = format!("a snapshot could not be stored and is tried again: {}", line_of(&error));
+                let message =
+                    format!("a snapshot could not be stored and is tried again: {}", line_of(&error));
                 self.record.warn(self.events, message).await;
             }
         }

@@ -38,16 +38,18 @@ const ALERT_SHARE: f64 = 0.2;
 const HEARTBEAT: Duration = Duration::from_mins(5);
 
 /// Runs the job once. Gives a report whatever happened, unless another run holds the job's lock.
-pub(crate) async fn run(job: Arc<Job>, events: Emitter, cancel: CancellationToken) -> Result<RunReport, Error> {
+pub(crate) async fn run(
+    job: Arc<Job>,
+    events: Emitter,
+    cancel: CancellationToken,
+) -> Result<RunReport, Error> {
     let begun = Begun { at: (job.clock)(), instant: Instant::now() };
     let run_id = RunId::new(begun.at, (job.random)());
     let opened = match Memory::open(&job, "backup run").await {
         Err(locked @ Error::Locked { .. }) => return Err(locked),
         other => other,
     };
-    if let Err(Error::Locked { .. }) = &opened {
-    
-    }
+    if let Err(Error::Locked { .. }) = &opened {}
     events
         .emit(Event::RunStarted {
             run_id: run_id.clone(),

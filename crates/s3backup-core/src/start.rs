@@ -105,7 +105,8 @@ pub(crate) fn recognise(
     if !is_lasting {
         return Recognition::Import { after: None, why: None };
     }
-    let other_machine = |other: Option<&str>| matches!((here, other), (Some(here), Some(other)) if here != other);
+    let other_machine =
+        |other: Option<&str>| matches!((here, other), (Some(here), Some(other)) if here != other);
     let Some(id) = &facts.id else {
         return if other_machine(latest.catalog.machine.as_deref()) {
             Recognition::Foreign {
@@ -120,10 +121,7 @@ pub(crate) fn recognise(
     };
     if *id != latest.catalog.id {
         return Recognition::Foreign {
-            why: format!(
-                "the last run of {} on {} was made from another catalog",
-                latest.job, latest.host
-            ),
+            why: format!("the last run of {} on {} was made from another catalog", latest.job, latest.host),
         };
     }
     if other_machine(facts.machine.as_deref()) {
@@ -137,7 +135,9 @@ pub(crate) fn recognise(
     if facts.newest_run.as_ref().is_none_or(|newest| latest.run_id > *newest) {
         return Recognition::Import {
             after: facts.newest_end.clone(),
-            why: Some("the catalog is older than the bucket, as after a disk was rolled back, and was brought up to it"),
+            why: Some(
+                "the catalog is older than the bucket, as after a disk was rolled back, and was brought up to it",
+            ),
         };
     }
     Recognition::Same
@@ -157,11 +157,17 @@ pub(crate) async fn settle(
     let here = machine(job);
     let latest = match seen {
         Seen::Present(latest, _) => Some(&**latest),
-        Seen::Absent => None,
+        Seen::Absent | Seen::Damaged(_) => None,
         // A host that may only write has to believe its catalog.
-        Seen::Hidden => return Ok(Vec::new()),
+        Seen::Hidden => {
+            let message = "latest.json may not be read, so a bucket that was emptied and a source that lost its files are not noticed: allow s3:GetObject and s3:ListBucket";
+            return Ok(vec![message.to_owned()]);
+        }
     };
     let mut warnings: Vec<String> = memory.set_aside.iter().cloned().collect();
+    if let Seen::Damaged(why) = seen {
+        warnings.push(format!("latest.json could not be read and is written anew: {why}"));
+    }
     match recognise(&facts, latest, here.as_deref(), memory.is_lasting) {
         Recognition::Same => {}
         Recognition::Import { after, why } => {
@@ -175,9 +181,11 @@ pub(crate) async fn settle(
                 take_history(memory, latest).await.map_err(fatal)?;
             }
             let is_news = memory.is_lasting && (imported.is_any || latest.is_some());
-            warnings.extend(why.filter(|_| is_news).map(|why| {
-                format!("{why}: {} runs, {} files and changes", imported.runs, imported.lines)
-            }));
+            warnings.extend(
+                why.filter(|_| is_news).map(|why| {
+                    format!("{why}: {} runs, {} files and changes", imported.runs, imported.lines)
+                }),
+            );
         }
         Recognition::Reconcile { why } => {
             let found = reconcile(job, bucket, memory).await.map_err(fatal)?;

@@ -318,7 +318,9 @@ fn control_key(job: &Job, name: &str) -> Result<Key, Error> {
 
 fn check_reader(key: &Key, min_reader: u32) -> Result<(), Error> {
     if min_reader > SCHEMA {
-        let why = format!("it was written by a newer version (it needs {min_reader}, this one reads {SCHEMA}): update s3backup");
+        let why = format!(
+            "it was written by a newer version (it needs {min_reader}, this one reads {SCHEMA}): update s3backup"
+        );
         return Err(Error::Manifest { key: key.clone(), why });
     }
     Ok(())

@@ -61,6 +61,11 @@ impl Bench {
 
     /// All but the sources; requests are repeated quickly and only once.
     pub(crate) fn job(&self) -> BackupBuilder {
+        self.forgetful_job().state_dir(self.dir("state"))
+    }
+
+    /// The same of a machine that keeps no catalog.
+    pub(crate) fn forgetful_job(&self) -> BackupBuilder {
         Backup::builder().job("telemetry").host("gw-1").destination(self.destination()).retry(impatient())
     }
 

@@ -34,7 +34,7 @@ async fn cancel_when(mut run: Run, mut when: impl FnMut(&Event) -> bool) -> (Vec
 }
 
 #[tokio::test]
-async fn what_is_finished_is_recorded_and_no_upload_stays_open() {
+async fn what_is_finished_is_recorded_and_the_next_run_does_the_rest() {
     let bench = Bench::new().await;
     for number in 0..40 {
         bench.file(&format!("small-{number:02}"), "x");
@@ -43,21 +43,29 @@ async fn what_is_finished_is_recorded_and_no_upload_stays_open() {
     bench.server.faults().add(Fault::new(FaultKind::Hang).on(Operation::UploadPart).nth(2));
     let settings = TransferSettings { part_size_bytes: 5 << 20, ..TransferSettings::default() };
     let backup = bench.builder().transfer(settings).build().unwrap();
-    let mut small = 0;
+    let (mut small, mut sent) = (0, 0);
     let (events, report) = cancel_when(backup.start(), |event| {
         small += u32::from(matches!(event, Event::Uploaded { .. }));
-        small == 40
+        sent += if let Event::Sent { bytes } = event { *bytes } else { 0 };
+        small == 40 && sent > 5 << 20
     })
     .await;
     assert_eq!(report.outcome, Outcome::Interrupted);
     assert_eq!((report.found.files, report.uploaded.files, report.failed_total), (41, 40, 0));
     assert_eq!(bench.manifest(&report).await.len(), 40);
     assert_eq!(bench.stored_report(&report).await, report);
-    assert_eq!(bench.open_uploads().await, 0);
     assert!(!bench.data_keys().await.contains("trips/large"));
     let stopping = events.iter().position(|event| matches!(event, Event::Stopping)).unwrap();
     assert_eq!(events.iter().filter(|event| matches!(event, Event::Stopping)).count(), 1);
     assert!(stopping < events.len() - 1 && matches!(events.last(), Some(Event::RunFinished { .. })));
+
+    assert_eq!(bench.open_uploads().await, 1, "the next run goes on with it");
+    bench.server.faults().clear();
+    let report = soon(backup.run()).await.unwrap();
+    assert_eq!((report.outcome, report.uploaded.files, report.unchanged.files), (Outcome::Success, 1, 40));
+    assert!(report.resumed_parts > 0 && report.uploaded.wire_bytes < 12 << 20, "{report:?}");
+    assert_eq!(bench.open_uploads().await, 0);
+    assert_eq!(bench.get("trips/large").await, vec![1; 12 << 20]);
 
     bench.server.faults().clear();
     let next = soon(backup.run()).await.unwrap();
@@ -221,5 +229,6 @@ async fn dropping_a_run_stops_everything() {
     bench.server.faults().clear();
     let objects = bench.objects().await;
     assert!(objects.len() < 2000, "{}", objects.len());
-    assert!(!objects.keys().any(|key| key.contains(".s3backup/")), "a dropped run leaves no record");
+    let has_record = objects.keys().any(|key| key.contains("/manifests/") || key.contains("/runs/"));
+    assert!(!has_record, "a dropped run leaves no record");
 }

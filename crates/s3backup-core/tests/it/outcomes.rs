@@ -89,7 +89,10 @@ async fn an_empty_source_is_a_warning_until_it_had_files() {
     let report = failed(soon(backup.run()).await);
     let (kind, message) = fatal_of(&report);
     assert_eq!(kind, FailureKind::SourceEmpty);
-    assert!(message.contains("had files in an earlier run") && message.contains("mounted"), "{message}");
+    assert!(
+        message.contains("had 1 files when it was last looked at") && message.contains("mounted"),
+        "{message}"
+    );
     assert_eq!(bench.get("trips/a").await, b"a", "a backup outlives its source");
 }
 
@@ -143,17 +146,20 @@ async fn runs_that_did_not_look_at_a_source_do_not_make_it_forgotten() {
 #[tokio::test]
 async fn an_empty_source_of_which_nothing_can_be_learned_is_no_success() {
     let bench = Bench::new().await;
+    let file = bench.file("a", "a");
+    let forgetful = bench.forgetful_job().source(Source::new(bench.data())).build().unwrap();
+    assert_eq!(soon(forgetful.run()).await.unwrap().outcome, Outcome::Success);
+    std::fs::remove_file(file).unwrap();
     for operation in [Operation::ListObjectsV2, Operation::GetObject] {
-        bench.server.faults().clear();
-        let report = soon(bench.backup().run()).await.unwrap();
-        assert_eq!(report.outcome, Outcome::Success, "it never had files");
         let fault = Fault::new(FaultKind::InternalError).on(operation);
         let is_read = operation == Operation::GetObject;
-        bench.server.faults().add(if is_read { fault.key_contains("runs/") } else { fault });
-        let report = failed(soon(bench.backup().run()).await);
-        let (kind, message) = fatal_of(&report);
-        assert!(kind == FailureKind::Server && message.contains("cannot be read"), "{kind:?} {message}");
+        bench.server.faults().set([if is_read { fault.key_contains("runs/") } else { fault }]);
+        let report = failed(soon(forgetful.run()).await);
+        assert_eq!(fatal_of(&report).0, FailureKind::Server);
     }
+    bench.server.faults().clear();
+    let report = failed(soon(forgetful.run()).await);
+    assert_eq!(fatal_of(&report).0, FailureKind::SourceEmpty);
 }
 
 #[tokio::test]
@@ -171,7 +177,7 @@ async fn a_source_that_could_not_be_read_whole_is_not_called_empty() {
 }
 
 #[tokio::test]
-async fn what_lies_where_the_bucket_is_probed_does_not_matter() {
+async fn a_latest_json_that_cannot_be_read_is_written_anew() {
     let bench = Bench::new().await;
     bench.file("a", "a");
     let key = format!("{CONTROL}latest.json");
@@ -179,6 +185,10 @@ async fn what_lies_where_the_bucket_is_probed_does_not_matter() {
     bench.client().put_object().bucket(BUCKET).key(key).body(body).send().await.unwrap();
     let report = soon(bench.backup().run()).await.unwrap();
     assert_eq!((report.outcome, report.uploaded.files), (Outcome::Success, 1));
+    assert!(report.warnings.iter().any(|warning| warning.contains("latest.json")), "{:?}", report.warnings);
+    let report = soon(bench.backup().run()).await.unwrap();
+    assert_eq!((report.outcome, report.unchanged.files), (Outcome::Success, 1));
+    assert!(!report.warnings.iter().any(|warning| warning.contains("latest.json")), "it is mended");
 }
 
 #[tokio::test]
@@ -331,10 +341,12 @@ async fn a_host_that_may_only_write_backs_up() {
     bench.server.faults().add(Fault::new(FaultKind::AccessDenied).on(Operation::ListObjectsV2));
     let report = soon(bench.backup().run()).await.unwrap();
     assert_eq!((report.outcome, report.uploaded.files), (Outcome::Success, 1));
-    let empty = bench.job().source(Source::new(bench.dir("none"))).build().unwrap();
-    let report = soon(empty.run()).await.unwrap();
-    let is_said =
-        report.warnings.iter().any(|warning| warning.contains("whether it ever had any cannot be read"));
+    let report = soon(bench.backup().run()).await.unwrap();
+    assert_eq!((report.outcome, report.unchanged.files), (Outcome::Success, 1), "it has its catalog");
+
+    let forgetful = bench.forgetful_job().source(Source::new(bench.data())).build().unwrap();
+    let report = soon(forgetful.run()).await.unwrap();
+    let is_said = report.warnings.iter().any(|warning| warning.contains("may not be read"));
     assert!(is_said && report.outcome == Outcome::Success, "{:?}", report.warnings);
 }
 

@@ -17,10 +17,11 @@ async fn a_plan_lists_every_kind_of_line_and_asks_no_server() {
         .step(s3backup_core::Step::new("never", ["/nowhere/program"]))
         .build()
         .unwrap();
-    let mut plan = backup.plan();
+    let mut plan = backup.plan().await.unwrap();
     let (mut uploads, mut skips, mut failures, mut missing) = (vec![], vec![], vec![], vec![]);
     let (mut refused, mut seen, mut whole) = (0, 0, vec![]);
     while let Some(batch) = plan.next().await {
+        let batch = batch.unwrap();
         refused += batch.refused.files;
         assert!(batch.refused.bytes == batch.refused.files * 5);
         seen += batch.seen;
@@ -38,7 +39,7 @@ async fn a_plan_lists_every_kind_of_line_and_asks_no_server() {
         }
     }
     uploads.sort();
-    assert_eq!(uploads, ["trips/a.json selected", "trips/b.tmp selected"]);
+    assert_eq!(uploads, ["trips/a.json new", "trips/b.tmp new"]);
     assert!(!skips.is_empty() && skips.iter().all(|&reason| reason == SkipReason::Excluded));
     assert_eq!(failures, [FailureKind::KeyTooLong]);
     assert!(
