@@ -71,6 +71,22 @@ pub enum Error {
         /// `s3://bucket/prefix`.
         place: String,
     },
+    /// The work needs the catalog that the backup is made with.
+    #[error("the catalog of {job} is needed, and {why}: do it on the machine that makes the backup, after a `backup run`")]
+    NoCatalog {
+        /// The job.
+        job: Name,
+        /// What is the matter with it.
+        why: String,
+    },
+    /// One object after the other could not be looked at.
+    #[error("the bucket does not answer: {count} objects in a row could not be looked at, the last because of this: {last}")]
+    NoAnswers {
+        /// How many.
+        count: u32,
+        /// What was said of the last.
+        last: String,
+    },
     /// A segment of control data could not be made.
     #[error("cannot make a manifest or snapshot")]
     Segment {

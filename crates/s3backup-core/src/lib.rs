@@ -99,6 +99,7 @@ mod start;
 mod state;
 mod steps;
 mod uploads;
+mod verify;
 mod view;
 
 pub mod alert;
@@ -115,4 +116,8 @@ pub use s3backup_model::{
 pub use s3backup_slack::Slack;
 pub use s3backup_transfer::{Bucket, ConnectOptions, aws_sdk_s3};
 pub use tokio_util::sync::CancellationToken;
+pub use verify::{
+    Content, Difference, DifferenceCounts, Differs, Repair, RepairCounts, Verify, VerifyEvent, VerifyOptions,
+    VerifyReport, VerifyScope,
+};
 pub use view::At;

@@ -2,7 +2,7 @@
 
 mod check;
 mod judge;
-mod remember;
+pub(crate) mod remember;
 mod work;
 
 use std::sync::Arc;
@@ -15,8 +15,6 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Backup, Error};
-
-pub(crate) use remember::verified_setting;
 
 /// Events that wait for whoever watches. A slow watcher slows the work down, and misses nothing.
 const EVENTS_AHEAD: usize = 256;

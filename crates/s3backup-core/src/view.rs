@@ -63,11 +63,15 @@ impl View {
     /// The catalog, if the bucket says that it is up to date.
     async fn catalog(job: &Arc<Job>, bucket: &Bucket) -> Result<Option<Memory>, Error> {
         let memory = Memory::look(job).await?;
-        let Ok(Seen::Present(latest, _)) = Box::pin(latest::read(bucket, job)).await else { return Ok(None) };
-        let (destination, label) = (memory.destination, Arc::clone(&memory.label));
-        let facts = memory.with(move |catalog| Facts::of(catalog, destination, &label)).await?;
-        let here = crate::memory::machine(job);
-        let recognition = recognise(&facts, Some(&latest), here.as_deref(), memory.is_lasting);
-        Ok((recognition == Recognition::Same).then_some(memory))
+        Ok(is_up_to_date(job, bucket, &memory).await?.then_some(memory))
     }
+}
+
+/// Whether the catalog is the one that the bucket was last written from.
+pub(crate) async fn is_up_to_date(job: &Job, bucket: &Bucket, memory: &Memory) -> Result<bool, Error> {
+    let Ok(Seen::Present(latest, _)) = Box::pin(latest::read(bucket, job)).await else { return Ok(false) };
+    let (destination, label) = (memory.destination, Arc::clone(&memory.label));
+    let facts = memory.with(move |catalog| Facts::of(catalog, destination, &label)).await?;
+    let here = crate::memory::machine(job);
+    Ok(recognise(&facts, Some(&latest), here.as_deref(), memory.is_lasting) == Recognition::Same)
 }

@@ -45,12 +45,17 @@ pub(super) enum Reading {
 /// What is to be said of one object.
 pub(super) enum Finding {
     /// It is as it should be; so many bytes of it were read.
-    Same { read: Option<u64> },
+    Same {
+        read: Option<u64>,
+    },
     /// A run put it after the state was read, or took it out of the state.
     Newer,
     Differs(Box<Differing>),
     /// It could not be looked at.
-    Unchecked { why: String, is_network: bool },
+    Unchecked {
+        why: String,
+        is_network: bool,
+    },
 }
 
 /// A difference, and the row that it is of.
@@ -109,7 +114,9 @@ impl Checker {
         let version_id = row.version_id.clone().filter(|_| is_pinned);
         let pin = Pin { version_id, etag: None };
         let mut read = self.fetch(row, &pin).await;
-        if matches!(&read, Ok(read) if !is_proved(row, read)) || matches!(read, Err(TransferError::Mismatch { .. })) {
+        if matches!(&read, Ok(read) if !is_proved(row, read))
+            || matches!(read, Err(TransferError::Mismatch { .. }))
+        {
             // What was damaged on the way comes whole the second time; what rotted does not.
             read = self.fetch(row, &pin).await;
         }
@@ -153,7 +160,8 @@ impl Checker {
 
     /// The bytes were read twice and are not those that should be there.
     async fn read_otherwise(&self, row: &FileRow, read: Downloaded) -> Result<Finding, TransferError> {
-        if judge::crc64nvme(row).is_none() && row.state != FileState::Doubtful && read.size == row.stored_size {
+        if judge::crc64nvme(row).is_none() && row.state != FileState::Doubtful && read.size == row.stored_size
+        {
             let why = "its bytes were read, and nothing is known to compare them with".to_owned();
             return Ok(Finding::Unchecked { why, is_network: false });
         }
@@ -163,7 +171,8 @@ impl Checker {
         }
         let what = if read.size == row.stored_size { Differs::Content } else { Differs::Size };
         let claims = judge(row, &info) == Judgement::Same;
-        let note = claims.then(|| "the server still shows the checksum or ETag of the right bytes".to_owned());
+        let note =
+            claims.then(|| "the server still shows the checksum or ETag of the right bytes".to_owned());
         let found = Content { size: read.size, crc64nvme: Some(read.crc64nvme), ..judge::found(&info) };
         Ok(differs(self, row, what, Some(found), note))
     }
@@ -174,7 +183,9 @@ impl Checker {
             return Ok(Finding::Newer);
         }
         let (what, note) = match &row.version_id {
-            Some(version) if row.state != FileState::Doubtful && Some(version) != info.version_id.as_ref() => {
+            Some(version)
+                if row.state != FileState::Doubtful && Some(version) != info.version_id.as_ref() =>
+            {
                 match self.bucket.head_version(&row.key, Some(version)).await {
                     Ok(None) => (Differs::VersionGone, None),
                     Ok(Some(_)) => {
@@ -252,7 +263,8 @@ fn is_proved(row: &FileRow, read: &Downloaded) -> bool {
 
 /// The object was taken away, or overwritten, while it was read.
 fn is_gone(error: &TransferError) -> bool {
-    matches!(error, TransferError::VersionGone { .. }) || error.service().is_some_and(ServiceError::is_not_found)
+    matches!(error, TransferError::VersionGone { .. })
+        || error.service().is_some_and(ServiceError::is_not_found)
 }
 
 /// The server does not give the bytes. Where it answers otherwise, they cannot be read.

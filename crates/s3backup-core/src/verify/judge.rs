@@ -62,8 +62,8 @@ pub(super) fn crc64nvme(row: &FileRow) -> Option<&str> {
         return Some(&row.crc64nvme);
     }
     let stored = row.stored_checksum.as_ref();
-    let stored = stored
-        .filter(|stored| stored.algorithm == "crc64nvme" && stored.r#type == ChecksumType::FullObject);
+    let stored =
+        stored.filter(|stored| stored.algorithm == "crc64nvme" && stored.r#type == ChecksumType::FullObject);
     stored.map(|stored| stored.value.as_str())
 }
 

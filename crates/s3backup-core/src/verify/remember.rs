@@ -29,7 +29,10 @@ pub(super) async fn remember(
     if memory.is_lasting
         && let Err(error) = in_catalog(job, memory, holds_lock, verified).await
     {
-        warnings.push(format!("the catalog does not note that the bucket was verified: {}", crate::line_of(&error)));
+        warnings.push(format!(
+            "the catalog does not note that the bucket was verified: {}",
+            crate::line_of(&error)
+        ));
     }
     if let Err(why) = in_bucket(job, bucket, verified).await {
         warnings.push(format!("latest.json does not say that the bucket was verified: {why}"));
@@ -62,8 +65,7 @@ async fn in_bucket(job: &Job, bucket: &Bucket, verified: &Verified) -> Result<()
         let Seen::Present(mut latest, etag) = seen else { return Ok(()) };
         latest.verified = Some(verified.clone());
         let bytes = serde_json::to_vec(&latest).map_err(|error| error.to_string())?;
-        let condition =
-            if etag.is_empty() { WriteCondition::Always } else { WriteCondition::Replaces(etag) };
+        let condition = if etag.is_empty() { WriteCondition::Always } else { WriteCondition::Replaces(etag) };
         let (kind, sse) = (job.transfer.checksum, job.objects.sse.as_ref());
         match Box::pin(bucket.write_if(&key, bytes.into(), kind, sse, condition)).await {
             Err(error) if error.is_precondition() => {}

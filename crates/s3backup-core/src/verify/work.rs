@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use s3backup_catalog::{Catalog, Error as CatalogError, FileRow, FileState};
+use s3backup_catalog::{Catalog, FileRow, FileState};
 use s3backup_model::{Key, RunId, RunState, Tally, Verified};
 use s3backup_transfer::{Bucket, DownloadLimits};
 use tokio::sync::mpsc;
@@ -14,7 +14,8 @@ use super::check::{Checker, Differing, Finding, Reading};
 use super::judge::{Horizon, is_listed_as_known};
 use super::remember::remember;
 use super::{
-    DifferenceCounts, Repair, RepairCounts, STRANGERS_NAMED, VerifyEvent, VerifyOptions, VerifyReport, VerifyScope,
+    DifferenceCounts, Repair, RepairCounts, STRANGERS_NAMED, VerifyEvent, VerifyOptions, VerifyReport,
+    VerifyScope,
 };
 use crate::Error;
 use crate::backup::Job;
@@ -147,8 +148,16 @@ async fn work(
         },
         limits: DownloadLimits::new(at_once),
     });
-    let mut desk =
-        Desk { checker, events, report, repair: options.repair, at_once, tasks: JoinSet::new(), differing: Vec::new(), silent: 0 };
+    let mut desk = Desk {
+        checker,
+        events,
+        report,
+        repair: options.repair,
+        at_once,
+        tasks: JoinSet::new(),
+        differing: Vec::new(),
+        silent: 0,
+    };
     match &options.scope {
         VerifyScope::Sample { count, seed } => desk.sample(*count, *seed).await?,
         VerifyScope::All => desk.against_listing(None).await?,
@@ -235,9 +244,9 @@ impl Desk<'_> {
             return self.against_listing(Some((chosen, selected))).await;
         }
         self.report.of = selected;
-        let mut after = None;
+        let mut after: Option<Key> = None;
         loop {
-            let rows = self.page(after, |catalog, after| catalog.state_by_key(destination, after, PAGE)).await?;
+            let rows = self.state_behind(after).await?;
             let Some(last) = rows.last() else { break };
             after = Some(last.key.clone());
             for row in rows.into_iter().filter(|row| chosen.has(row)) {
@@ -248,23 +257,20 @@ impl Desk<'_> {
     }
 
     async fn count(&self, chosen: &Chosen) -> Result<Tally, Error> {
-        let destination = self.checker.memory.destination;
         let mut selected = Tally::default();
-        let mut after = None;
+        let mut after: Option<Key> = None;
         loop {
-            let rows = self.page(after, |catalog, after| catalog.state_by_key(destination, after, PAGE)).await?;
+            let rows = self.state_behind(after).await?;
             let Some(last) = rows.last() else { return Ok(selected) };
             after = Some(last.key.clone());
             rows.iter().filter(|row| chosen.has(row)).for_each(|row| selected.add(row.stored_size));
         }
     }
 
-    async fn page<T: Send + 'static>(
-        &self,
-        after: Option<Key>,
-        read: impl FnOnce(&Catalog, Option<&Key>) -> Result<Vec<T>, CatalogError> + Send + 'static,
-    ) -> Result<Vec<T>, Error> {
-        self.checker.memory.with(move |catalog| read(catalog, after.as_ref())).await
+    async fn state_behind(&self, after: Option<Key>) -> Result<Vec<FileRow>, Error> {
+        let destination = self.checker.memory.destination;
+        let read = move |catalog: &mut Catalog| catalog.state_by_key(destination, after.as_ref(), PAGE);
+        self.checker.memory.with(read).await
     }
 
     /// Compares with a listing of the whole bucket.
@@ -277,10 +283,10 @@ impl Desk<'_> {
             Some((_, selected)) => selected,
             None => memory.with(move |catalog| catalog.count(destination)).await?,
         };
-        let mut after = None;
+        let mut after: Option<Key> = None;
         loop {
-            let rows = self
-                .page(after, move |catalog, after| catalog.state_against_listing(destination, after, PAGE))
+            let rows = memory
+                .with(move |catalog| catalog.state_against_listing(destination, after.as_ref(), PAGE))
                 .await?;
             let Some((last, _)) = rows.last() else { break };
             after = Some(last.key.clone());
@@ -414,7 +420,8 @@ fn mark(checker: &Checker, differing: &mut [Differing]) -> Result<(), Error> {
 }
 
 fn is_file(checker: &Checker, row: &FileRow, path: &std::path::Path) -> bool {
-    let follows = checker.memory.place_of(row.source).is_some_and(|place| checker.job.follows_symlinks(place));
+    let follows =
+        checker.memory.place_of(row.source).is_some_and(|place| checker.job.follows_symlinks(place));
     let metadata = if follows { path.metadata() } else { path.symlink_metadata() };
     metadata.is_ok_and(|metadata| metadata.is_file())
 }
