@@ -70,7 +70,7 @@ pub struct DownloadLimits {
 }
 
 impl DownloadLimits {
-    /// At most so many requests at a time, and at least one. Each takes up to 1 MiB of memory, whatever the objects are.
+    /// At most so many requests at a time, and at least one. Each takes about 1 MiB of memory, whatever the objects are.
     pub fn new(requests: usize) -> Self {
         let most = requests.clamp(1, Semaphore::MAX_PERMITS);
         Self { requests: Semaphore::new(most), most }
