@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, TransactionBehavior};
+use s3backup_model::manifest::Line;
 use s3backup_model::{DueState, Key, RunId, RunSummary, Tally};
 
 use crate::error::Error;
 use crate::rows::{
     BegunUpload, Deferred, DestinationId, DueRow, FileRow, FileState, Hints, Known, Listed, RunRow, SourceId,
-    SourceRow, UploadRow,
+    SourceRow, UploadRow, VersionRow,
 };
 use crate::sql::{self, Trouble};
 
@@ -62,6 +63,7 @@ impl Catalog {
     fn ready(connection: Connection, path: PathBuf, is_new: bool) -> Result<Self, Error> {
         let catalog = Self { connection, path, is_new };
         catalog.with(sql::notes::make_tables)?;
+        catalog.with(sql::versions::make_table)?;
         Ok(catalog)
     }
 
@@ -272,6 +274,47 @@ impl Catalog {
     /// The object of a file that is gone from its source is no stranger as long as the file is remembered.
     pub fn strangers(&self, destination: DestinationId, limit: usize) -> Result<(Tally, Vec<Key>), Error> {
         self.with(|connection| sql::notes::strangers(connection, destination, limit))
+    }
+
+    /// Notes what lines of the manifest or snapshot of `run` say of objects and their versions. Lines must come in the
+    /// order of their runs. Notes live as long as this value.
+    pub fn note_versions(&mut self, run: &RunId, lines: &[Line]) -> Result<(), Error> {
+        self.note(|connection| sql::versions::note(connection, run, lines))
+    }
+
+    /// Drops the notes of versions.
+    pub fn clear_versions(&mut self) -> Result<(), Error> {
+        self.note(sql::versions::clear)
+    }
+
+    /// What was noted of a version of an object.
+    pub fn version(&self, key: &Key, version_id: Option<&str>) -> Result<Option<VersionRow>, Error> {
+        self.with(|connection| sql::versions::one(connection, key, version_id))
+    }
+
+    /// The noted versions that were neither replaced nor left by their file. Reads all notes.
+    pub fn open_versions(&self) -> Result<Tally, Error> {
+        self.with(sql::versions::open)
+    }
+
+    /// The next noted versions that ended, behind `after`: by key, of each key those without a version id last, at most
+    /// `limit`. Each with whether the state may refer to it all the same.
+    pub fn ended_versions(
+        &self,
+        destination: DestinationId,
+        after: Option<(&Key, Option<&str>)>,
+        limit: usize,
+    ) -> Result<Vec<(VersionRow, bool)>, Error> {
+        self.with(|connection| sql::versions::ended(connection, destination, after, limit))
+    }
+
+    /// Forgets files that are gone, by object and version. Files of the state that have the same objects stay.
+    pub fn forget_gone(
+        &mut self,
+        destination: DestinationId,
+        objects: &[(Key, Option<String>)],
+    ) -> Result<(), Error> {
+        self.write(|connection| sql::versions::forget_gone(connection, destination, objects))
     }
 
     /// Notes that a run begins. One that is known stays as it is.

@@ -59,5 +59,5 @@ pub use error::Error;
 pub use lock::JobLock;
 pub use rows::{
     BegunUpload, Deferred, DestinationId, DueRow, FileRow, FileState, Hints, Known, Listed, RunRow, SourceId,
-    SourceRow, UploadRow,
+    SourceRow, UploadRow, VersionRow,
 };

@@ -116,6 +116,25 @@ pub struct Deferred {
     pub stat: FileStat,
 }
 
+/// What the manifests say of one object, or of one version of it where the bucket has versioning.
+///
+/// A run refers to it when it is not before [`VersionRow::put_run`] and before [`VersionRow::ended_run`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionRow {
+    /// The object.
+    pub key: Key,
+    /// Its version, where the bucket had versioning when it was put.
+    pub version_id: Option<String>,
+    /// Its ETag, without quotes.
+    pub etag: String,
+    /// Its length in bytes, at most `i64::MAX`.
+    pub size: u64,
+    /// The run that put it.
+    pub put_run: RunId,
+    /// The run that replaced it, or found that its file is gone. A file that came back to the same object was never gone.
+    pub ended_run: Option<RunId>,
+}
+
 /// Size in bytes and ETag of an object as the bucket lists it.
 pub type Listed = (u64, String);
 

@@ -12,6 +12,7 @@ pub(crate) mod runs;
 mod schema;
 pub(crate) mod uploads;
 mod values;
+pub(crate) mod versions;
 
 use std::path::Path;
 

@@ -11,3 +11,4 @@ mod model;
 mod notes;
 mod order;
 mod records;
+mod versions;
