@@ -112,41 +112,66 @@ pub(crate) async fn newest_snapshot(
     until: Option<&RunId>,
 ) -> Result<Option<SnapshotIndex>, Error> {
     for run in runs_with(job, bucket, "snapshots/").await?.into_iter().rev() {
-        if until.is_some_and(|until| run > *until) {
-            continue;
+        if until.is_none_or(|until| run <= *until)
+            && let Some(index) = snapshot_of(job, bucket, &run).await?
+        {
+            return Ok(Some(index));
         }
-        let key = control_key(job, &format!("snapshots/{run}/index.json"))?;
-        let read = Box::pin(bucket.read(&key, MAX_OBJECT_BYTES)).await.map_err(Error::Transfer)?;
-        let Some(bytes) = read else { continue };
-        let index: SnapshotIndex = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::Manifest { key: key.clone(), why: error.to_string() })?;
-        check_reader(&key, index.min_reader)?;
-        return Ok(Some(index));
     }
     Ok(None)
 }
 
-/// Takes in the manifest of one run: the segments that its report names, or, of a run that was killed, those that are there.
+/// The snapshot after a run, if it is whole.
+pub(crate) async fn snapshot_of(
+    job: &Job,
+    bucket: &Bucket,
+    run: &RunId,
+) -> Result<Option<SnapshotIndex>, Error> {
+    let key = control_key(job, &format!("snapshots/{run}/index.json"))?;
+    let read = Box::pin(bucket.read(&key, MAX_OBJECT_BYTES)).await.map_err(Error::Transfer)?;
+    let Some(bytes) = read else { return Ok(None) };
+    let index: SnapshotIndex = serde_json::from_slice(&bytes)
+        .map_err(|error| Error::Manifest { key: key.clone(), why: error.to_string() })?;
+    check_reader(&key, index.min_reader)?;
+    Ok(Some(index))
+}
+
+/// Takes in the manifest of one run.
 async fn fold_run(job: &Job, bucket: &Bucket, memory: &Memory, run: &RunId) -> Result<u64, Error> {
     let mut lines = 0;
-    if let Some(report) = report_of(job, bucket, run).await? {
-        for segment in &report.manifests {
-            lines += fold(job, bucket, memory, &segment.key, Some(segment)).await?;
-        }
+    let (report, segments) = segments_of(job, bucket, run).await?;
+    for (key, expected) in &segments {
+        lines += fold(job, bucket, memory, key, expected.as_ref()).await?;
+    }
+    if let Some(report) = report {
         let summary = RunSummary::from(&report);
         let destination = memory.destination;
         memory.with(move |catalog| catalog.end_run(destination, &summary)).await?;
-        return Ok(lines);
     }
+    Ok(lines)
+}
+
+/// The segments of a run's manifest: those that its report names, or, of a run that was killed, those that are there.
+pub(crate) async fn segments_of(
+    job: &Job,
+    bucket: &Bucket,
+    run: &RunId,
+) -> Result<(Option<RunReport>, Vec<(Key, Option<ManifestRef>)>), Error> {
+    if let Some(report) = report_of(job, bucket, run).await? {
+        let named = report.manifests.iter().map(|segment| (segment.key.clone(), Some(segment.clone())));
+        let named = named.collect();
+        return Ok((Some(report), named));
+    }
+    let mut found = Vec::new();
     for number in 0.. {
         let key = control_key(job, &format!("manifests/{run}/{number}.jsonl.zst"))?;
         let head = Box::pin(bucket.head(&key)).await.map_err(Error::Transfer)?;
         if head.is_none() {
             break;
         }
-        lines += fold(job, bucket, memory, &key, None).await?;
+        found.push((key, None));
     }
-    Ok(lines)
+    Ok((None, found))
 }
 
 /// Takes in one segment.
@@ -157,31 +182,51 @@ async fn fold(
     key: &Key,
     expected: Option<&ManifestRef>,
 ) -> Result<u64, Error> {
+    let (memory, naming) = (memory.clone(), std::sync::Arc::clone(&job.naming));
+    let roots: Vec<String> = job.sources.iter().map(|source| shown(&source.path)).collect();
+    let mut elsewhere = None;
+    let take = move |run: &RunId, lines: Vec<Line>| {
+        let mut places = Places { memory: &memory, naming: &naming, roots: &roots, elsewhere };
+        let rows = lines.into_iter().map(|line| {
+            let run = line.run.clone().unwrap_or_else(|| run.clone());
+            places.row(line, run)
+        });
+        let rows = rows.collect::<Result<Vec<_>, _>>()?;
+        elsewhere = places.elsewhere;
+        take_in(&memory, rows)
+    };
+    read_segment(bucket, key, expected, take).await
+}
+
+/// Reads one segment and hands over its lines, some at a time, with the run that its header names; gives their number.
+pub(crate) async fn read_segment(
+    bucket: &Bucket,
+    key: &Key,
+    expected: Option<&ManifestRef>,
+    mut take: impl FnMut(&RunId, Vec<Line>) -> Result<(), Error> + Send + 'static,
+) -> Result<u64, Error> {
     let broken = |why: &str| Error::Manifest { key: key.clone(), why: why.to_owned() };
     let read = Box::pin(bucket.read(key, MAX_OBJECT_BYTES)).await.map_err(Error::Transfer)?;
     let bytes = read.ok_or_else(|| broken("it is missing"))?;
     if expected.is_some_and(|expected| crc64nvme_base64(&bytes) != expected.crc64nvme) {
         return Err(broken("its bytes are not those that were stored"));
     }
-    let (memory, naming, key) = (memory.clone(), std::sync::Arc::clone(&job.naming), key.clone());
-    let roots: Vec<String> = job.sources.iter().map(|source| shown(&source.path)).collect();
+    let key = key.clone();
     let expected = expected.map(|segment| segment.lines);
-    let folding = move || -> Result<u64, Error> {
+    let reading = move || -> Result<u64, Error> {
         let broken = |why: String| Error::Manifest { key: key.clone(), why };
         let mut lines = Lines::open(&bytes).map_err(broken)?;
         check_reader(&key, lines.header.min_reader)?;
-        let mut places = Places { memory: &memory, naming: &naming, roots: &roots, elsewhere: None };
         let mut count = 0;
-        let mut rows: Vec<FileRow> = Vec::with_capacity(ROWS);
+        let mut page = Vec::with_capacity(ROWS);
         while let Some(line) = lines.next().map_err(broken)? {
             count += 1;
-            let run = line.run.clone().unwrap_or_else(|| lines.header.run_id.clone());
-            rows.push(places.row(line, run)?);
-            if rows.len() == ROWS {
-                take_in(&memory, &mut rows)?;
+            page.push(line);
+            if page.len() == ROWS {
+                take(&lines.header.run_id, std::mem::replace(&mut page, Vec::with_capacity(ROWS)))?;
             }
         }
-        take_in(&memory, &mut rows)?;
+        take(&lines.header.run_id, page)?;
         match expected {
             Some(expected) if expected != count => {
                 Err(broken(format!("it has {count} lines where the report says {expected}")))
@@ -189,14 +234,14 @@ async fn fold(
             _ => Ok(count),
         }
     };
-    crate::memory::on_blocking_thread(folding).await?
+    crate::memory::on_blocking_thread(reading).await?
 }
 
 /// Writes rows that are not older than what is known.
-fn take_in(memory: &Memory, rows: &mut Vec<FileRow>) -> Result<(), Error> {
+fn take_in(memory: &Memory, rows: Vec<FileRow>) -> Result<(), Error> {
     let mut catalog = memory.here();
     let mut newer: HashMap<(SourceId, Vec<u8>), FileRow> = HashMap::with_capacity(rows.len());
-    for mut row in rows.drain(..) {
+    for mut row in rows {
         let place = (row.source, row.path.clone());
         let old = match newer.get(&place) {
             Some(old) => Some(old.clone()),
@@ -312,7 +357,7 @@ fn shown(path: &Path) -> String {
     key::escape(path.as_os_str().as_bytes())
 }
 
-fn control_key(job: &Job, name: &str) -> Result<Key, Error> {
+pub(crate) fn control_key(job: &Job, name: &str) -> Result<Key, Error> {
     job.naming.control_key(name).map_err(|error| Error::invalid("[destination] prefix", error.to_string()))
 }
 
