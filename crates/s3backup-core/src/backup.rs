@@ -71,7 +71,7 @@ pub(crate) struct Job {
     pub(crate) log_location: Option<String>,
     pub(crate) clock: Clock,
     pub(crate) random: Arc<dyn Fn() -> u32 + Send + Sync>,
-    logger: Logger,
+    pub(crate) logger: Logger,
 }
 
 /// How the bucket is reached.

@@ -87,6 +87,30 @@ pub enum Error {
         /// What was said of the last.
         last: String,
     },
+    /// A piece of control data could not be read.
+    #[error("control data could not be read: {0}")]
+    NotRead(String),
+    /// Retention was not applied, because that was not safe.
+    #[error("nothing was deleted: {why}")]
+    PruneRefused {
+        /// Why, and what to do.
+        why: String,
+    },
+    /// Retention was applied up to the first thing that went wrong.
+    #[error(
+        "stopped after {objects} objects, {control} pieces of control data and {local} local files were deleted; another prune goes on from there"
+    )]
+    PruneStopped {
+        /// Objects that were deleted.
+        objects: u64,
+        /// Pieces of control data that were deleted.
+        control: u64,
+        /// Local files that were deleted.
+        local: u64,
+        /// What went wrong.
+        #[source]
+        cause: Box<Error>,
+    },
     /// A segment of control data could not be made.
     #[error("cannot make a manifest or snapshot")]
     Segment {

@@ -222,6 +222,41 @@ impl Destination {
     }
 }
 
+/// What may be deleted. Without any rule nothing is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PruneRules {
+    /// Of the last so many days that have one, the best run is kept.
+    pub keep_daily: Option<u32>,
+    /// Of the last so many months that have one, the best run is kept.
+    pub keep_monthly: Option<u32>,
+    /// Local files go so long after they were modified, once they are proved to be in the bucket.
+    pub local_after: Option<Duration>,
+}
+
+impl PruneRules {
+    /// Keeps the last run of each of the last so many days that have one.
+    #[must_use]
+    pub fn keep_daily(mut self, days: u32) -> Self {
+        self.keep_daily = Some(days);
+        self
+    }
+
+    /// Keeps the last run of each of the last so many months that have one.
+    #[must_use]
+    pub fn keep_monthly(mut self, months: u32) -> Self {
+        self.keep_monthly = Some(months);
+        self
+    }
+
+    /// Lets local files go so long after they were modified.
+    #[must_use]
+    pub fn local_after(mut self, age: Duration) -> Self {
+        self.local_after = Some(age);
+        self
+    }
+}
+
 /// A program that runs before the upload, for example to make the data. `Debug` shows the names of its variables and not
 /// their values.
 #[derive(Clone)]

@@ -13,7 +13,7 @@ const RUN: &str = "s3backup-run";
 
 /// What HEAD tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Judgement {
+pub(crate) enum Judgement {
     Same,
     Different(Differs),
     /// Nothing that the server shows tells: the bytes must be read.
@@ -28,7 +28,7 @@ pub(super) fn is_listed_as_known(row: &FileRow, size: u64, etag: &str) -> bool {
 
 /// Compares an object with its row. An ETag says that nobody wrote to the key since; another one says nothing, because the
 /// same bytes in other parts have another.
-pub(super) fn judge(row: &FileRow, info: &ObjectInfo) -> Judgement {
+pub(crate) fn judge(row: &FileRow, info: &ObjectInfo) -> Judgement {
     if info.size != row.stored_size {
         return Judgement::Different(Differs::Size);
     }
