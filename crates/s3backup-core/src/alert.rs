@@ -1,7 +1,7 @@
 //! What a run means to a person.
 
 use bytesize::ByteSize;
-use s3backup_model::{Alert, AlertKind, Outcome, RunReport, StepState};
+use s3backup_model::{Alert, AlertKind, DueState, Outcome, RunReport, StepState};
 
 /// The most failures that an alert names; the report has the others.
 const FAILURES: usize = 10;
@@ -33,6 +33,15 @@ pub fn of_run(report: &RunReport, log: Option<&str>) -> Alert {
         });
         facts.push((format!("Step {}", step.name), why.to_owned()));
     }
+    let made_up: Vec<String> = report
+        .due
+        .iter()
+        .filter(|due| due.state == DueState::CaughtUp)
+        .map(|due| due.at.format("%Y-%m-%d %H:%M").to_string())
+        .collect();
+    if !made_up.is_empty() {
+        facts.push(("Made up for".to_owned(), format!("missed due times {}", made_up.join(", "))));
+    }
     if let Some(log) = log {
         facts.push(("Log".to_owned(), log.to_owned()));
     }
@@ -40,7 +49,12 @@ pub fn of_run(report: &RunReport, log: Option<&str>) -> Alert {
     let (headline, message) = match report.outcome {
         Outcome::Success => {
             let moved = count(report.uploaded.files, report.uploaded.bytes);
-            (format!("Backup {place}: {moved} uploaded, all is in the bucket"), String::new())
+            let message = match made_up.len() {
+                0 => String::new(),
+                1 => "It also made up for a due time that was missed.".to_owned(),
+                missed => format!("It also made up for {missed} due times that were missed."),
+            };
+            (format!("Backup {place}: {moved} uploaded, all is in the bucket"), message)
         }
         Outcome::Partial if report.failed_total == 0 => (
             format!("Backup {place}: a step did not succeed"),

@@ -549,6 +549,7 @@ mod tests {
             duty,
             days,
             settled: None,
+            verified: None,
             beacon: None,
         };
 

@@ -90,6 +90,7 @@ mod memory;
 pub mod options;
 mod plan;
 mod planning;
+mod prune;
 mod record;
 mod report;
 mod run;
@@ -97,6 +98,7 @@ mod segment;
 mod snapshot;
 mod start;
 mod state;
+mod status;
 mod steps;
 mod uploads;
 mod verify;
@@ -109,12 +111,14 @@ pub use error::{Error, line_of};
 pub use options::{Compare, Destination, Each, OnFailure, ScheduleOptions, Select, Source, Step};
 pub use plan::Reason;
 pub use planning::{Plan, PlanBatch, Planned};
+pub use prune::{KeptRun, Prune, PruneItem, PruneKind, PruneOptions, PruneReport, PruneState};
 pub use s3backup_model::{
     Alert, AlertKind, DueRef, DueState, Entry, Event, Failure, FailureKind, Fatal, Key, Name, Outcome, RunId,
     RunReport, SkipReason, StepState, StepStream, Tally, Trigger, key, manifest,
 };
 pub use s3backup_slack::Slack;
 pub use s3backup_transfer::{Bucket, ConnectOptions, aws_sdk_s3};
+pub use status::{PastRun, Rebuilt, Status};
 pub use tokio_util::sync::CancellationToken;
 pub use verify::{
     Content, Difference, DifferenceCounts, Differs, Repair, RepairCounts, Verify, VerifyEvent, VerifyOptions,

@@ -61,6 +61,16 @@ impl Memory {
         Ok(memory)
     }
 
+    /// The same catalog and lock after all files of the destination were forgotten.
+    pub(crate) async fn renew(self, job: &Arc<Job>) -> Result<Self, Error> {
+        let job = Arc::clone(job);
+        on_blocking_thread(move || {
+            let sources = Self::sources_of(&self.here(), self.destination, &job)?;
+            Ok(Self { sources, ..self })
+        })
+        .await?
+    }
+
     /// Opens what there is to read it, without the lock: another process may be writing. Makes nothing on disk.
     pub(crate) async fn look(job: &Arc<Job>) -> Result<Self, Error> {
         let job = Arc::clone(job);
@@ -83,13 +93,21 @@ impl Memory {
         let endpoint = job.server();
         let prefix = job.naming.destination();
         let destination = catalog.destination(endpoint, &job.bucket, prefix).map_err(Error::Catalog)?;
-        let ids = job.sources.iter().enumerate().map(|(place, source)| {
-            catalog.source(destination, job.naming.source_template(place), &shown(&source.path))
-        });
-        let sources = ids.collect::<Result<_, _>>().map_err(Error::Catalog)?;
+        let sources = Self::sources_of(&catalog, destination, job)?;
         let catalog = Arc::new(Mutex::new(catalog));
         let label = format!("{endpoint}|{}|{prefix}", job.bucket).into();
         Ok(Self { catalog, destination, sources, label, is_lasting, set_aside: None, _lock: None })
+    }
+
+    fn sources_of(
+        catalog: &Catalog,
+        destination: DestinationId,
+        job: &Job,
+    ) -> Result<Arc<[SourceId]>, Error> {
+        let ids = job.sources.iter().enumerate().map(|(place, source)| {
+            catalog.source(destination, job.naming.source_template(place), &shown(&source.path))
+        });
+        ids.collect::<Result<_, _>>().map_err(Error::Catalog)
     }
 
     /// Works with the catalog on this thread, which may block.

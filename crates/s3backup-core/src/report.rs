@@ -40,6 +40,7 @@ pub(crate) fn empty(job: &Job, run_id: RunId, started_at: DateTime<FixedOffset>)
         failed_total: 0,
         retries: 0,
         resumed_parts: 0,
+        verified: None,
         duration_s: 0.0,
         bytes_per_s: 0,
         warnings: Vec::new(),
@@ -65,6 +66,7 @@ impl Run<'_> {
     pub(crate) fn seal(&self, report: &mut RunReport) {
         self.record.fill(report);
         report.due = self.duty.settled(report.outcome);
+        report.verified.clone_from(&self.verified);
         let duration = self.begun.instant.elapsed();
         report.finished_at = local(self.job, (self.job.clock)());
         report.duration_s = (duration.as_secs_f64() * 1000.0).round() / 1000.0;

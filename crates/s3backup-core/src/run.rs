@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use chrono::NaiveDate;
 use s3backup_catalog::{FileState, SourceId};
 use s3backup_model::manifest::Op;
-use s3backup_model::{Event, FailureKind, Fatal, Latest, RunId, RunReport, RunState, Tally, key};
+use s3backup_model::{Event, FailureKind, Fatal, Latest, RunId, RunReport, RunState, Tally, Verified, key};
 use s3backup_transfer::{Bucket, Error as TransferError, Versioning};
 use slog::Logger;
 use tokio::sync::Mutex;
@@ -23,6 +23,7 @@ use crate::record::Record;
 use crate::report::{self, Begun};
 use crate::start;
 use crate::steps::{Surroundings, run_steps};
+use crate::verify::remember::remembered;
 
 /// How late the clock may be by which file systems stamp files.
 const STAMP_DELAY: Duration = Duration::from_millis(10);
@@ -79,6 +80,7 @@ pub(crate) async fn run(
         duty: Duty::default(),
         days: Vec::new(),
         settled: None,
+        verified: None,
         beacon: None,
     };
     let bucket = run.work_and_say_when_stopping().await;
@@ -109,6 +111,14 @@ pub(crate) async fn run(
     Ok(report)
 }
 
+/// Comes true after this long; never without a limit.
+async fn passed(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Comes true when the run was interrupted and then a share of its grace has passed; never without an interruption.
 pub(crate) async fn grace_is_over(job: &Job, cancel: &CancellationToken, share: f64) {
     cancel.cancelled().await;
@@ -134,6 +144,8 @@ pub(crate) struct Run<'a> {
     pub(crate) days: Vec<NaiveDate>,
     /// From the start of the run to the end of its last step: what was modified then, the steps have made.
     pub(crate) settled: Option<RangeInclusive<SystemTime>>,
+    /// The last check of the bucket.
+    pub(crate) verified: Option<Verified>,
     /// What says in the bucket how it is going.
     pub(crate) beacon: Option<Arc<Mutex<Beacon>>>,
 }
@@ -141,10 +153,17 @@ pub(crate) struct Run<'a> {
 impl Run<'_> {
     async fn work_and_say_when_stopping(&mut self) -> Option<Bucket> {
         let (events, cancel) = (self.events, self.cancel);
-        let mut said = false;
+        let limit = self.job.schedule.as_ref().map(|options| options.max_runtime);
+        let (mut said, mut is_over) = (false, false);
         let bucket = {
             let saying = async {
-                cancel.cancelled().await;
+                tokio::select! {
+                    () = cancel.cancelled() => {}
+                    () = passed(limit) => {
+                        is_over = true;
+                        cancel.cancel();
+                    }
+                }
                 events.emit(Event::Stopping).await;
                 said = true;
                 std::future::pending::<()>().await;
@@ -157,6 +176,11 @@ impl Run<'_> {
         };
         if cancel.is_cancelled() && !said {
             events.emit(Event::Stopping).await;
+        }
+        if let Some(limit) = limit.filter(|_| is_over) {
+            let limit = humantime::format_duration(limit);
+            let message = format!("the run took longer than `[schedule] max_runtime` = {limit} and was interrupted; the next run does the rest");
+            self.record.warn(events, message).await;
         }
         bucket
     }
@@ -286,11 +310,12 @@ impl Run<'_> {
             };
             let runs = catalog.runs(memory.destination, Latest::MAX_RUNS)?;
             let runs = runs.into_iter().filter_map(|row| row.summary).collect();
-            let verified = before.and_then(|latest| latest.verified);
+            let verified = remembered(catalog, &memory.label)?.or(before.and_then(|latest| latest.verified));
             let started_at = report::local(&job, at);
             Ok((latest::of_run(&job, &id, started_at, reference, verified, runs), duty))
         });
         let (latest, duty) = noted.await?;
+        self.verified.clone_from(&latest.verified);
         self.days = duty.days(self.begun.at.with_timezone(&self.job.timezone).date_naive());
         if duty.is_too_much {
             let message = "more due times were missed than one run makes up for; the oldest stay missed";

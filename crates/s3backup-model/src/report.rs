@@ -3,7 +3,7 @@
 use chrono::{DateTime, FixedOffset};
 use serde::{Deserialize, Serialize};
 
-use crate::{Key, Name, RunId};
+use crate::{Key, Name, RunId, Verified};
 
 /// What one run did. Readers ignore fields that they do not know; a field is never given another meaning.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,6 +56,9 @@ pub struct RunReport {
     pub retries: u64,
     /// Parts that an earlier run had sent.
     pub resumed_parts: u64,
+    /// The last time that the bucket was compared with the manifests, with what a restore of a sample came to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Verified>,
     /// Wall time in seconds.
     pub duration_s: f64,
     /// Bytes of uploaded files a second, over the whole run.

@@ -1,5 +1,6 @@
 //! Noting that the bucket was verified: in `latest.json`, and in the catalog.
 
+use s3backup_catalog::{Catalog, Error as CatalogError};
 use s3backup_model::Verified;
 use s3backup_transfer::{Bucket, Error as TransferError, WriteCondition};
 
@@ -13,8 +14,15 @@ const TRIES: u32 = 3;
 
 /// The setting of the catalog that has the newest [`Verified`] of a destination, as JSON. Runs carry it into their reports
 /// and into `latest.json`.
-pub(crate) fn verified_setting(label: &str) -> String {
+fn verified_setting(label: &str) -> String {
     format!("verified:{label}")
+}
+
+/// What the catalog remembers of the last time.
+pub(crate) fn remembered(catalog: &Catalog, label: &str) -> Result<Option<Verified>, CatalogError> {
+    let noted = catalog.setting(&verified_setting(label))?;
+    // What is not understood was written by another version, and is written anew by the next time.
+    Ok(noted.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
 /// Notes it in both places. Gives what a person should know when that was not possible.
