@@ -65,6 +65,11 @@ Ctrl-C or SIGTERM ends the run within 3 s (`[transfer] grace`); what is finished
     Run(Run),
     /// What a run would upload, skip and why; changes nothing, runs no step
     Plan,
+    /// Delete what no rule of `[prune]` keeps: old versions and runs in the bucket, local files proved to be in it
+    #[command(after_help = "\
+Look first at what would go, and why: backup prune --dry-run
+With --json each thing is a line of JSON, and the last line is {\"summary\":…}.")]
+    Prune(Prune),
     /// Everything end to end on generated data and an embedded S3 server, in under a minute
     Demo(Demo),
     /// Generate a deterministic fleet data set: trips by vehicle and day, with the faults of real data
@@ -102,6 +107,16 @@ pub(crate) struct Run {
     pub(crate) trigger: TriggerName,
     /// Go on where a run would stop to ask: when so many known files changed at once that `[guard] max_changed` holds them
     /// back, and when a source that had files is empty
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Prune {
+    /// Say what would be deleted, and why, and delete nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Delete even when it is more than a quarter of all objects at once
     #[arg(long)]
     pub(crate) force: bool,
 }

@@ -48,6 +48,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Stop> {
         Command::Run(arguments) if arguments.dry_run => commands::plan::dry_run(&common).await,
         Command::Run(arguments) => commands::run::run(&common, &arguments).await,
         Command::Plan => commands::plan::run(&common).await,
+        Command::Prune(arguments) => commands::prune::run(&common, &arguments).await,
         Command::Demo(arguments) => commands::demo::run(&common, &arguments).await,
         Command::GenerateData(arguments) => commands::generate_data::run(&common, &arguments),
         Command::Completions { shell } => commands::shell::completions(shell),

@@ -5,5 +5,6 @@ pub(crate) mod demo;
 pub(crate) mod generate_data;
 pub(crate) mod init;
 pub(crate) mod plan;
+pub(crate) mod prune;
 pub(crate) mod run;
 pub(crate) mod shell;
