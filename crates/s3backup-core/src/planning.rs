@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-use s3backup_catalog::{Catalog, Error as CatalogError, FileRow, Hints, SourceId};
+use s3backup_catalog::{Catalog, Error as CatalogError, FileRow, FileState, Hints, SourceId};
 use s3backup_discovery::{Batch, Discovery, SourceEnd};
 use s3backup_model::{Entry, Failure, FileStat, Key, SkipReason, Skipped, Tally};
 use s3backup_transfer::Known;
@@ -247,8 +247,9 @@ impl Comparison {
             Reason::New => None,
             _ => catalog.file(source, entry.relative.as_os_str().as_bytes())?,
         };
-        // Under another key there is nothing yet, whatever is known of the old one.
-        let known = row.filter(|row| row.key == key).map(|row| known_of(&row));
+        // Under another key there is nothing yet, whatever is known of the old one. Of a file that was gone the bucket is
+        // asked: its object was nobody's since, and retention may have removed it.
+        let known = row.filter(|row| row.key == key && row.state != FileState::Gone).map(|row| known_of(&row));
         let reason = if known.is_none() { Reason::New } else { reason };
         Ok(Planned::Upload { entry, key, reason, known })
     }
@@ -262,7 +263,7 @@ pub(crate) fn known_of(row: &FileRow) -> Known {
         checksum: row.stored_checksum.clone(),
         etag: row.etag.clone(),
         version_id: row.version_id.clone(),
-        is_doubtful: row.state == s3backup_catalog::FileState::Doubtful,
+        is_doubtful: row.state == FileState::Doubtful,
     }
 }
 
