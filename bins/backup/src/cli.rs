@@ -70,6 +70,13 @@ Ctrl-C or SIGTERM ends the run within 3 s (`[transfer] grace`); what is finished
 Look first at what would go, and why: backup prune --dry-run
 With --json each thing is a line of JSON, and the last line is {\"summary\":…}.")]
     Prune(Prune),
+    /// How the backup stands: last run, next due time, what is held, trend
+    #[command(after_help = "\
+Read from the catalog, or on a machine without one from the bucket. It changes nothing and takes no lock.
+--rebuild makes the catalog again from the bucket, and this machine the one that the backup belongs to.")]
+    Status(Status),
+    /// One line a run, newest first
+    History(History),
     /// Everything end to end on generated data and an embedded S3 server, in under a minute
     Demo(Demo),
     /// Generate a deterministic fleet data set: trips by vehicle and day, with the faults of real data
@@ -141,6 +148,20 @@ impl From<TriggerName> for Trigger {
             TriggerName::Kubernetes => Self::Kubernetes,
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Make the catalog again from the bucket, and take the backup over from the machine that had it
+    #[arg(long)]
+    pub(crate) rebuild: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    /// How many runs
+    #[arg(long, short = 'n', default_value_t = 30, value_name = "N")]
+    pub(crate) limit: usize,
 }
 
 #[derive(Debug, Args)]

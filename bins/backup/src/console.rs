@@ -10,6 +10,7 @@ use s3backup_core::{Event, Tally};
 use s3backup_logging::Console;
 use slog::{Logger, info};
 
+use crate::exit::{Exit, Stop};
 use crate::human;
 
 /// How often the bar is drawn.
@@ -42,6 +43,16 @@ pub(crate) fn say_warning(message: &str) {
 /// Prints a line of the result on stdout. A reader that went away (`backup plan | head`) ends the output quietly.
 pub(crate) fn print(line: &str) -> io::Result<()> {
     writeln!(io::stdout(), "{line}")
+}
+
+/// Prints the result of a command that only shows something.
+pub(crate) fn show(text: &str) -> Result<Exit, Stop> {
+    match print(text) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Stop::failed(format!("cannot print the result: {error}")))
+        }
+        _ => Ok(Exit::Success),
+    }
 }
 
 /// Progress of a run: a bar on a terminal, a log line every 30 s elsewhere.

@@ -105,6 +105,35 @@ pub(crate) fn builder(settings: &Settings, trigger: Trigger) -> BackupBuilder {
     builder
 }
 
+/// A backup to ask, and what must live as long.
+pub(crate) struct Opened {
+    pub(crate) backup: Backup,
+    _server: Option<LocalS3>,
+}
+
+/// Opens the job to be asked: the result is all that is printed, and its log is the console alone, only where something is
+/// wrong.
+pub(crate) async fn open_quietly(common: &Common) -> Result<Opened, Stop> {
+    let loaded = load(common)?;
+    for warning in &loaded.warnings {
+        crate::console::say_warning(warning);
+    }
+    let mut settings = loaded.settings;
+    let server = start_embedded(&mut settings).await?;
+    let backup = builder(&settings, Trigger::Manual).logger(quiet_log(&settings).logger()).build();
+    let backup = backup.map_err(|error| Stop::of(&error))?;
+    Ok(Opened { backup, _server: server })
+}
+
+/// A log that leaves the files alone and says only what is wrong.
+pub(crate) fn quiet_log(settings: &Settings) -> LoggerManager {
+    LoggerManager::builder(settings.job.as_str())
+        .dir(None)
+        .console_level(s3backup_logging::Level::Warning)
+        .console(Progress::new(true).log_console())
+        .build()
+}
+
 /// Tells Slack, if it can still be read where, that a run could not even start.
 ///
 /// Whatever goes wrong here is printed and changes nothing: the reason that brought us here is the one that counts.

@@ -37,7 +37,7 @@ pub(crate) struct Facts {
     newest_end: Option<RunId>,
     /// The run whose `latest.json` is known to have reached the bucket.
     stored: Option<RunId>,
-    /// Whether it knows any run or file of this destination.
+    /// Whether it knows nothing of this destination but perhaps runs that never reached it.
     is_blank: bool,
 }
 
@@ -63,13 +63,14 @@ impl Facts {
         let runs = catalog.runs(destination, RUNS)?;
         let newest_run = runs.first().map(|row| row.run.clone());
         let has_files = !catalog.state_by_key(destination, None, 1)?.is_empty();
+        let stored = catalog.setting(&stored_name(label))?.and_then(|id| RunId::parse(&id));
         Ok(Self {
             id: catalog.setting(CATALOG_ID)?,
             machine: catalog.setting(MACHINE)?,
-            is_blank: newest_run.is_none() && !has_files,
+            is_blank: stored.is_none() && !has_files,
             newest_run,
             newest_end: runs.into_iter().find(|row| row.summary.is_some()).map(|row| row.run),
-            stored: catalog.setting(&stored_name(label))?.and_then(|id| RunId::parse(&id)),
+            stored,
         })
     }
 }

@@ -3,8 +3,10 @@
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod generate_data;
+pub(crate) mod history;
 pub(crate) mod init;
 pub(crate) mod plan;
 pub(crate) mod prune;
 pub(crate) mod run;
 pub(crate) mod shell;
+pub(crate) mod status;

@@ -6,7 +6,7 @@ use s3backup_core::{Planned, Tally, key, line_of};
 use serde_json::json;
 
 use crate::cli::Common;
-use crate::console::{self, Progress};
+use crate::console;
 use crate::exit::{Exit, Stop};
 use crate::{human, session};
 
@@ -45,6 +45,14 @@ impl Counts {
 /// Prints every line of the plan: for a person, or as JSON lines.
 pub(crate) async fn run(common: &Common) -> Result<Exit, Stop> {
     let counts = walk(common, |line| console::print(&render(line, common.json))).await?;
+    let unchanged = counts.unchanged;
+    if common.json {
+        let line = json!({ "action": "unchanged", "files": unchanged.files, "bytes": unchanged.bytes });
+        console::show(&line.to_string())?;
+    } else if unchanged.files > 0 {
+        let (files, bytes) = (human::files(unchanged.files), human::size(unchanged.bytes));
+        console::show(&format!("unchanged {files} ({bytes})"))?;
+    }
     Ok(counts.exit())
 }
 
@@ -88,12 +96,7 @@ async fn walk(common: &Common, mut show: impl FnMut(&Planned) -> io::Result<()>)
         console::say_warning(warning);
     }
     let settings = loaded.settings;
-    // The plan is the result; its log is the console alone, and only where something is wrong.
-    let log = s3backup_logging::LoggerManager::builder(settings.job.as_str())
-        .dir(None)
-        .console_level(s3backup_logging::Level::Warning)
-        .console(Progress::new(true).log_console())
-        .build();
+    let log = session::quiet_log(&settings);
     let backup = session::builder(&settings, s3backup_core::Trigger::Manual).logger(log.logger()).build();
     let backup = backup.map_err(|error| Stop::usage(line_of(&error)))?;
     let mut plan = backup.plan().await.map_err(|error| Stop::of(&error))?;
