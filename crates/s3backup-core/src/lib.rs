@@ -114,7 +114,7 @@ pub use planning::{Plan, PlanBatch, Planned};
 pub use prune::{KeptRun, Prune, PruneItem, PruneKind, PruneOptions, PruneReport, PruneState};
 pub use s3backup_model::{
     Alert, AlertKind, DueRef, DueState, Entry, Event, Failure, FailureKind, Fatal, Key, Name, Outcome, RunId,
-    RunReport, SkipReason, StepState, StepStream, Tally, Trigger, key, manifest,
+    RunReport, RunSummary, SkipReason, StepState, StepStream, Tally, Trigger, key, manifest,
 };
 pub use s3backup_slack::Slack;
 pub use s3backup_transfer::{Bucket, ConnectOptions, aws_sdk_s3};

@@ -149,7 +149,11 @@ pub(crate) fn summary(report: &RunReport) -> Vec<String> {
     lines.push(row("uploaded", report.uploaded.files, rate));
     lines.push(row("already there", report.unchanged.files, human::size(report.unchanged.bytes)));
     if report.gone.files > 0 {
-        lines.push(row("gone", report.gone.files, format!("{}, kept in the bucket", human::size(report.gone.bytes))));
+        lines.push(row(
+            "gone",
+            report.gone.files,
+            format!("{}, kept in the bucket", human::size(report.gone.bytes)),
+        ));
     }
     lines.push(row("skipped", report.skipped.files, reasons(report)));
     lines.push(row("failed", report.failed_total, retries(report)));

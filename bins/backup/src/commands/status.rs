@@ -73,8 +73,11 @@ fn text_of(status: &Status, runs: &[RunSummary]) -> String {
         row("not met", open.join(", "));
     }
     if let Some(verified) = &status.verified {
-        let differ =
-            if verified.differ == 0 { "all as it should be".to_owned() } else { format!("{} differ", verified.differ) };
+        let differ = if verified.differ == 0 {
+            "all as it should be".to_owned()
+        } else {
+            format!("{} differ", verified.differ)
+        };
         let at = verified.at.format("%Y-%m-%d %H:%M");
         row("verified", format!("{at}: {}, {differ}", human::files(verified.objects.files)));
     }
