@@ -104,12 +104,11 @@ impl Runs {
             }
         }
         let snapshot = oldest.as_ref().map(|index| index.run_id.clone());
-        let all: BTreeSet<&RunId> = self.manifests.iter().chain(&snapshot).collect();
-        for run in all {
-            if self.manifests.contains(run) {
-                for (key, expected) in segments_of(job, bucket, run).await?.1 {
-                    note_segment(bucket, memory, &key, expected.as_ref()).await?;
-                }
+        let all: BTreeSet<RunId> = self.records().into_iter().chain(snapshot).collect();
+        for run in &all {
+            // Of a run whose manifest is missing as a whole only the report tells that there was one.
+            for (key, expected) in segments_of(job, bucket, run).await?.1 {
+                note_segment(bucket, memory, &key, expected.as_ref()).await?;
             }
             if let Some(index) = oldest.as_ref().filter(|index| index.run_id == *run) {
                 for segment in &index.segments {

@@ -9,7 +9,10 @@ mod events;
 #[path = "../../../s3backup-slack/tests/slack/fake_slack.rs"]
 mod fake_slack;
 mod format;
+#[path = "../../../s3backup-transfer/tests/common/moto.rs"]
+mod moto;
 mod outcomes;
 mod plan;
+mod prune;
 mod steps;
 mod whole_run;
