@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what must hold in the shortest way")]
 
 mod commands;
+mod prune;
 mod run;
 mod world;

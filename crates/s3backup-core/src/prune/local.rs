@@ -41,7 +41,8 @@ impl Work {
     pub(super) async fn prune_local(&mut self, age: Duration) -> Result<(), Error> {
         let now_ns = (self.job.clock)().timestamp_nanos_opt().unwrap_or(i64::MIN);
         let until_ns = now_ns.saturating_sub(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX));
-        for (place, source) in self.memory.sources.to_vec().into_iter().enumerate() {
+        let sources = Arc::clone(&self.memory.sources);
+        for (place, &source) in sources.iter().enumerate() {
             let Some(root) = self.job.sources.get(place).map(|source| Arc::new(source.path.clone())) else {
                 continue;
             };

@@ -229,11 +229,11 @@ async fn remove_if_same(
     is_versioned: bool,
 ) -> Result<Found, s3backup_transfer::Error> {
     let Some(info) = bucket.head(&version.key).await? else { return Ok(Found::Missing) };
-    if info.etag != version.etag || info.size != version.size || info.version_id.is_some() {
+    if info.etag != version.etag || info.size != version.size {
         return Ok(Found::Other);
     }
-    // What was put before versioning was switched on has the version `null`; without naming it, it would only be hidden.
-    let id = is_versioned.then_some("null");
-    bucket.delete(&version.key, id).await?;
+    // What was put before versioning was switched on has the version `null`. Without naming it, it would only be hidden.
+    let null = is_versioned.then_some("null");
+    bucket.delete(&version.key, info.version_id.as_deref().or(null)).await?;
     Ok(Found::Removed)
 }

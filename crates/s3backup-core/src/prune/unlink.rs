@@ -33,9 +33,7 @@ fn open_parent<'a>(root: &Path, relative: &'a [u8]) -> Result<(OwnedFd, &'a OsSt
     let relative = Path::new(OsStr::from_bytes(relative));
     let name = relative.file_name().ok_or("its path has no name")?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let open =
-        |above, name: &Path, more| retry_on_intr(|| fs::openat(above, name, flags | more, Mode::empty()));
-    let mut parent = open(CWD, root, OFlags::empty()).map_err(|error| unreachable(error))?;
+    let mut parent = retry_on_intr(|| fs::openat(CWD, root, flags, Mode::empty())).map_err(unreachable)?;
     for component in relative.parent().into_iter().flat_map(Path::components) {
         let Component::Normal(name) = component else {
             return Err("its path leads out of the source".to_owned());
