@@ -142,15 +142,16 @@ fn summary(report: &PruneReport) -> Vec<String> {
     let mut lines: Vec<String> =
         report.kept.iter().map(|run| format!("keeps  {}  {}", run.run_id, run.reasons.join(", "))).collect();
     let verb = if report.dry_run { "dry run, nothing was deleted; would delete" } else { "deleted" };
-    let part = |name: &str, tally: Tally| {
+    let part = |tally: Tally, one: &str, many: &str| {
+        let name = if tally.files == 1 { one } else { many };
         format!("{} {name} ({})", human::count(tally.files), human::size(tally.bytes))
     };
     let mut line = format!(
         "{verb}: {} of {}, {}, {}",
-        part("objects", report.objects),
+        part(report.objects, "object", "objects"),
         human::count(report.known.files),
-        part("pieces of control data", report.control),
-        part("local files", report.local),
+        part(report.control, "piece of control data", "pieces of control data"),
+        part(report.local, "local file", "local files"),
     );
     if report.left > 0 {
         line = format!("{line}; {} left", human::count(report.left));

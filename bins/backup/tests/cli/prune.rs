@@ -80,6 +80,6 @@ fn a_large_share_needs_force() {
     let ended = world.run(&["prune", "--force"]);
     ended.expect(0);
     assert!(ended.out.contains("deleted  object   trips/gone"), "{}", ended.out);
-    assert!(ended.out.contains("deleted: 1 objects") && ended.out.contains("keeps  "), "{}", ended.out);
+    assert!(ended.out.contains("deleted: 1 object (") && ended.out.contains("keeps  "), "{}", ended.out);
     world.run(&["prune"]).expect(0);
 }
