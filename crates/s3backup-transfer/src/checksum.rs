@@ -1,5 +1,6 @@
 //! Checksums of what is read, in the forms in which S3 takes and gives them.
 
+use aws_sdk_s3::types::ChecksumAlgorithm;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use crc_fast::{CrcAlgorithm, Digest as CrcDigest, checksum_combine};
@@ -32,6 +33,16 @@ impl ChecksumKind {
             Self::Crc32c => "crc32c",
             Self::Sha256 => "sha256",
             Self::None => "none",
+        }
+    }
+
+    /// What requests call it. Some servers only keep a checksum whose algorithm is also named by itself.
+    pub(crate) fn algorithm(self) -> Option<ChecksumAlgorithm> {
+        match self {
+            Self::Crc64Nvme => Some(ChecksumAlgorithm::Crc64Nvme),
+            Self::Crc32c => Some(ChecksumAlgorithm::Crc32C),
+            Self::Sha256 => Some(ChecksumAlgorithm::Sha256),
+            Self::None => None,
         }
     }
 }

@@ -199,6 +199,7 @@ impl Bucket {
             .set_server_side_encryption(sse)
             .set_ssekms_key_id(kms)
             .set_tagging(tagging(settings))
+            .set_checksum_algorithm(kind.algorithm())
             .set_if_none_match(condition.if_none_match())
             .set_if_match(condition.if_match());
         request = match kind {

@@ -275,6 +275,7 @@ impl FileTransfer {
                 .upload_id(upload_id)
                 .part_number(number)
                 .content_length(i64::try_from(sums.len).unwrap_or(i64::MAX))
+                .set_checksum_algorithm(self.kind().algorithm())
                 .body(payload.to_stream());
             let sum = sums.sent_base64();
             request = match self.kind() {
