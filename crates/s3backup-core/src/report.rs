@@ -110,11 +110,12 @@ impl Run<'_> {
 
     /// After some runs that changed something, the state as a whole is stored.
     async fn snapshot(&mut self, shelf: &Shelf<'_>, report: &RunReport) {
-        if report.manifests.is_empty() || self.cancel.is_cancelled() {
+        if self.cancel.is_cancelled() {
             return;
         }
         let label = Arc::clone(&self.memory.label);
-        let counted = self.memory.with(move |catalog| snapshot::count_run(catalog, &label)).await;
+        let more = u64::from(!report.manifests.is_empty());
+        let counted = self.memory.with(move |catalog| snapshot::count_runs(catalog, &label, more)).await;
         let is_due = match counted {
             Ok(is_due) => is_due,
             Err(error) => return self.catalog_broke(&error).await,

@@ -13,7 +13,7 @@ use crate::segment::{Finished, Segment};
 use crate::state::line_of_row;
 
 /// After so many runs that changed something, a snapshot is made.
-const EVERY: u64 = 30;
+pub(crate) const EVERY: u64 = 30;
 
 /// Rows that are read at a time.
 const PAGE: usize = 1024;
@@ -25,11 +25,13 @@ fn counter(label: &str) -> String {
     format!("runs_since_snapshot:{label}")
 }
 
-/// Counts one more run that changed something; says whether a snapshot is due.
-pub(crate) fn count_run(catalog: &Catalog, label: &str) -> Result<bool, CatalogError> {
+/// Counts runs that a snapshot would spare whoever reads the state back; says whether one is due.
+pub(crate) fn count_runs(catalog: &Catalog, label: &str, more: u64) -> Result<bool, CatalogError> {
     let before = catalog.setting(&counter(label))?.and_then(|text| text.parse::<u64>().ok());
-    let count = before.unwrap_or_default().saturating_add(1);
-    catalog.set_setting(&counter(label), &count.to_string())?;
+    let count = before.unwrap_or_default().saturating_add(more);
+    if more > 0 {
+        catalog.set_setting(&counter(label), &count.to_string())?;
+    }
     Ok(count >= EVERY)
 }
 

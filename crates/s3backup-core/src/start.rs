@@ -12,6 +12,7 @@ use crate::backup::Job;
 use crate::due::Duty;
 use crate::latest::Seen;
 use crate::memory::{Memory, machine};
+use crate::snapshot;
 use crate::state::{Span, import};
 
 /// Names of settings in the catalog.
@@ -178,6 +179,8 @@ pub(crate) async fn settle(
                 Err(Error::Transfer(error)) if facts.is_blank && is_denied(&error) => return Ok(warnings),
                 other => other.map_err(fatal)?,
             };
+            // What had to be read back now, and would have to be again by a machine that keeps no catalog.
+            count_runs(memory, imported.runs).await.map_err(fatal)?;
             if let Some(latest) = latest {
                 take_history(memory, latest).await.map_err(fatal)?;
             }
@@ -190,6 +193,8 @@ pub(crate) async fn settle(
         }
         Recognition::Reconcile { why } => {
             let found = reconcile(job, bucket, memory).await.map_err(fatal)?;
+            // The manifests may be gone as well: this run says again what there is.
+            count_runs(memory, snapshot::EVERY).await.map_err(fatal)?;
             warnings.push(format!(
                 "{why}. The bucket was listed: of {} files {} are missing and {} are others; they are sent again",
                 found.files, found.missing, found.others
@@ -203,6 +208,11 @@ pub(crate) async fn settle(
         }
     }
     Ok(warnings)
+}
+
+async fn count_runs(memory: &Memory, runs: u64) -> Result<(), Error> {
+    let label = Arc::clone(&memory.label);
+    memory.with(move |catalog| snapshot::count_runs(catalog, &label, runs)).await.map(|_is_due| ())
 }
 
 /// The id of the catalog, made when it has none, and of the machine.

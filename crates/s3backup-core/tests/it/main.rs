@@ -9,10 +9,12 @@ mod events;
 #[path = "../../../s3backup-slack/tests/slack/fake_slack.rs"]
 mod fake_slack;
 mod format;
+mod memory;
 #[path = "../../../s3backup-transfer/tests/common/moto.rs"]
 mod moto;
 mod outcomes;
 mod plan;
 mod prune;
+mod recognise;
 mod steps;
 mod whole_run;
