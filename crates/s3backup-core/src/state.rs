@@ -25,7 +25,7 @@ const ROWS: usize = 1024;
 /// What was read from the bucket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Imported {
-    /// Runs whose manifests were read.
+    /// Runs that were looked into.
     pub(crate) runs: u64,
     /// Lines that were taken in.
     pub(crate) lines: u64,
@@ -65,7 +65,10 @@ pub(crate) async fn import(
         imported.is_any = true;
         after = Some(index.run_id);
     }
-    for run in runs_with(job, bucket, "manifests/").await? {
+    // Also of runs that have a report and no manifest: where the report names one, it is missing.
+    let mut runs = runs_with(job, bucket, "manifests/").await?;
+    runs.extend(runs_with_report(job, bucket).await?);
+    for run in runs {
         let is_wanted = after.as_ref().is_none_or(|after| run > *after)
             && span.until.as_ref().is_none_or(|until| run <= *until);
         if is_wanted {
@@ -98,6 +101,23 @@ pub(crate) async fn runs_with(job: &Job, bucket: &Bucket, folder: &str) -> Resul
         let listed = listing.await.map_err(Error::Transfer)?;
         let names = listed.folders.iter().filter_map(|folder| folder.strip_prefix(prefix.as_str()));
         runs.extend(names.filter_map(|name| RunId::parse(name.trim_end_matches('/'))));
+        page = listed.next;
+        if page.is_none() {
+            return Ok(runs);
+        }
+    }
+}
+
+/// Runs that ended.
+async fn runs_with_report(job: &Job, bucket: &Bucket) -> Result<BTreeSet<RunId>, Error> {
+    let prefix = control_key(job, "runs/")?;
+    let mut runs = BTreeSet::new();
+    let mut page = None;
+    loop {
+        let listing = Box::pin(bucket.list(prefix.as_str(), page.as_deref()));
+        let listed = listing.await.map_err(Error::Transfer)?;
+        let names = listed.objects.iter().filter_map(|object| object.key.strip_prefix(prefix.as_str()));
+        runs.extend(names.filter_map(|name| RunId::parse(name.strip_suffix(".json")?)));
         page = listed.next;
         if page.is_none() {
             return Ok(runs);
@@ -185,15 +205,15 @@ async fn fold(
     let (memory, naming) = (memory.clone(), std::sync::Arc::clone(&job.naming));
     let roots: Vec<String> = job.sources.iter().map(|source| shown(&source.path)).collect();
     let mut elsewhere = None;
-    let take = move |run: &RunId, lines: Vec<Line>| {
+    let take = move |listed_by: &RunId, lines: Vec<Line>| {
         let mut places = Places { memory: &memory, naming: &naming, roots: &roots, elsewhere };
         let rows = lines.into_iter().map(|line| {
-            let run = line.run.clone().unwrap_or_else(|| run.clone());
+            let run = line.run.clone().unwrap_or_else(|| listed_by.clone());
             places.row(line, run)
         });
         let rows = rows.collect::<Result<Vec<_>, _>>()?;
         elsewhere = places.elsewhere;
-        take_in(&memory, rows)
+        take_in(&memory, listed_by, rows)
     };
     read_segment(bucket, key, expected, take).await
 }
@@ -237,8 +257,9 @@ pub(crate) async fn read_segment(
     crate::memory::on_blocking_thread(reading).await?
 }
 
-/// Writes rows that are not older than what is known.
-fn take_in(memory: &Memory, rows: Vec<FileRow>) -> Result<(), Error> {
+/// Writes rows unless something later is known. What counts is the run that listed them: the one that put the object is
+/// often long ago.
+fn take_in(memory: &Memory, listed_by: &RunId, rows: Vec<FileRow>) -> Result<(), Error> {
     let mut catalog = memory.here();
     let mut newer: HashMap<(SourceId, Vec<u8>), FileRow> = HashMap::with_capacity(rows.len());
     for mut row in rows {
@@ -249,7 +270,7 @@ fn take_in(memory: &Memory, rows: Vec<FileRow>) -> Result<(), Error> {
         };
         if let Some(old) = old {
             // What is gone under another key is the old object of a file that moved.
-            if old.run > row.run || (row.state == FileState::Gone && old.key != row.key) {
+            if old.run > *listed_by || (row.state == FileState::Gone && old.key != row.key) {
                 continue;
             }
             // Of the same object, what the file system said of its file holds where it says the same.
