@@ -72,7 +72,9 @@ pub enum Error {
         place: String,
     },
     /// The work needs the catalog that the backup is made with.
-    #[error("the catalog of {job} is needed, and {why}: do it on the machine that makes the backup, after a `backup run`")]
+    #[error(
+        "the catalog of {job} is needed, and {why}: do it on the machine that makes the backup, after a `backup run`"
+    )]
     NoCatalog {
         /// The job.
         job: Name,
@@ -80,7 +82,9 @@ pub enum Error {
         why: String,
     },
     /// One object after the other could not be looked at.
-    #[error("the bucket does not answer: {count} objects in a row could not be looked at, the last because of this: {last}")]
+    #[error(
+        "the bucket does not answer: {count} objects in a row could not be looked at, the last because of this: {last}"
+    )]
     NoAnswers {
         /// How many.
         count: u32,

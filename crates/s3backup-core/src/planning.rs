@@ -249,7 +249,8 @@ impl Comparison {
         };
         // Under another key there is nothing yet, whatever is known of the old one. Of a file that was gone the bucket is
         // asked: its object was nobody's since, and retention may have removed it.
-        let known = row.filter(|row| row.key == key && row.state != FileState::Gone).map(|row| known_of(&row));
+        let known =
+            row.filter(|row| row.key == key && row.state != FileState::Gone).map(|row| known_of(&row));
         let reason = if known.is_none() { Reason::New } else { reason };
         Ok(Planned::Upload { entry, key, reason, known })
     }

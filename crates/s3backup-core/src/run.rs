@@ -179,7 +179,9 @@ impl Run<'_> {
         }
         if let Some(limit) = limit.filter(|_| is_over) {
             let limit = humantime::format_duration(limit);
-            let message = format!("the run took longer than `[schedule] max_runtime` = {limit} and was interrupted; the next run does the rest");
+            let message = format!(
+                "the run took longer than `[schedule] max_runtime` = {limit} and was interrupted; the next run does the rest"
+            );
             self.record.warn(events, message).await;
         }
         bucket

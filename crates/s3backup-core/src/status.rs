@@ -86,7 +86,8 @@ impl Backup {
             self.ask_bucket(&mut status).await?;
         } else {
             status.source = job.state_dir().map_or_else(String::new, |dir| dir.display().to_string());
-            status.unfinished = runs.first().filter(|run| run.summary.is_none()).map(|run| run.run_id.clone());
+            status.unfinished =
+                runs.first().filter(|run| run.summary.is_none()).map(|run| run.run_id.clone());
             status.take_runs(runs.into_iter().filter_map(|run| run.summary));
             let now = (job.clock)();
             let (destination, label) = (memory.destination, memory.label.clone());
@@ -161,7 +162,8 @@ impl Backup {
             renamed.catalog = reference;
             let heartbeat = renamed.heartbeat;
             let state = renamed.state;
-            let mut beacon = Beacon::new(&bucket, job, &seen, renamed).map_err(|fatal| Error::NotStored(fatal.message))?;
+            let mut beacon =
+                Beacon::new(&bucket, job, &seen, renamed).map_err(|fatal| Error::NotStored(fatal.message))?;
             beacon.write(state, heartbeat).await.map_err(Error::NotStored)?;
         } else if !imported.is_any {
             return Err(self.no_state());
@@ -187,7 +189,8 @@ impl Backup {
         let Seen::Present(latest, _) = seen else { return Err(self.no_state()) };
         status.unfinished = (latest.state == RunState::Running).then(|| latest.run_id.clone());
         status.verified = latest.verified;
-        status.due = latest.runs.iter().flat_map(|run| run.due.iter().rev().cloned()).take(DUE_SHOWN).collect();
+        status.due =
+            latest.runs.iter().flat_map(|run| run.due.iter().rev().cloned()).take(DUE_SHOWN).collect();
         status.take_runs(latest.runs.into_iter());
         Ok(())
     }
