@@ -9,6 +9,8 @@ mod events;
 #[path = "../../../s3backup-slack/tests/slack/fake_slack.rs"]
 mod fake_slack;
 mod format;
+mod guard;
+mod journal;
 mod memory;
 #[path = "../../../s3backup-transfer/tests/common/moto.rs"]
 mod moto;
