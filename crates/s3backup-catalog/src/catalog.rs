@@ -4,7 +4,7 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{Connection, TransactionBehavior};
 use s3backup_model::manifest::Line;
 use s3backup_model::{DueState, Key, RunId, RunSummary, Tally};
@@ -164,6 +164,24 @@ impl Catalog {
     /// Notes what the file system says of files that are known otherwise. A file that is not known is passed over.
     pub fn set_hints(&mut self, source: SourceId, files: &[(Vec<u8>, Hints)]) -> Result<(), Error> {
         self.write(|connection| sql::files::set_hints(connection, source, files))
+    }
+
+    /// Notes that files are too young for this run. `true` for those that were so in every run for `patience`: they have
+    /// waited long enough, and their waiting begins anew.
+    pub fn wait_for_young(
+        &mut self,
+        source: SourceId,
+        paths: &[Vec<u8>],
+        run: &RunId,
+        now: DateTime<Utc>,
+        patience: TimeDelta,
+    ) -> Result<Vec<bool>, Error> {
+        self.write(|connection| sql::young::wait(connection, source, paths, run, now, patience))
+    }
+
+    /// Forgets the files of a destination that were not too young in this run.
+    pub fn forget_young(&mut self, destination: DestinationId, run: &RunId) -> Result<(), Error> {
+        self.write(|connection| sql::young::forget_others(connection, destination, run))
     }
 
     /// Forgets files.

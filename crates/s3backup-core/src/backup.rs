@@ -250,7 +250,7 @@ impl Backup {
         let today = (job.clock)().with_timezone(&job.timezone).date_naive();
         let sources = job.discovery_sources(&[today], None);
         let discovery = discover(sources, job.walk_clock(), CancellationToken::new(), job.logger.clone());
-        Ok(Plan::new(discovery, Arc::clone(&job.naming), memory, job.reads_all(), false))
+        Ok(Plan::new(discovery, Arc::clone(&job.naming), memory, job.reads_all(), None))
     }
 
     /// Where the files go: `s3://bucket/prefix`.

@@ -152,7 +152,7 @@ impl Cursor {
 }
 
 /// The order in which a walk meets paths: byte by byte, `/` before all else.
-fn walk_order(one: &[u8], other: &[u8]) -> Ordering {
+pub(crate) fn walk_order(one: &[u8], other: &[u8]) -> Ordering {
     if one == other {
         return Ordering::Equal;
     }

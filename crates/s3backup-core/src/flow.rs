@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::plan::Reason;
-use crate::planning::{Plan, PlanBatch, Planned, known_of};
+use crate::planning::{Notes, Plan, PlanBatch, Planned, known_of};
 use crate::record::Shelf;
 use crate::run::{DRAIN_SHARE, LEEWAY_SHARE, Run, grace_is_over};
 use crate::uploads::Journal;
@@ -74,7 +74,8 @@ impl Run<'_> {
         // Ends the flow alone: what is cancelled here is the run's, not the caller's.
         let stop = self.cancel.child_token();
         let discovery = discover(sources, job.walk_clock(), stop.clone(), logger.clone());
-        let plan = Plan::new(discovery, Arc::clone(&job.naming), self.memory.clone(), job.reads_all(), true);
+        let notes = Some(Notes { run: self.id.clone(), now: self.begun.at });
+        let plan = Plan::new(discovery, Arc::clone(&job.naming), self.memory.clone(), job.reads_all(), notes);
         let flow = Flow {
             plan,
             stage: Stage::Walk,
@@ -434,6 +435,12 @@ impl Run<'_> {
 
     /// The files that were not found where they were are gone, in sources that were walked to their end.
     pub(crate) async fn settle_gone(&mut self) {
+        let (destination, id) = (self.memory.destination, self.id.clone());
+        if self.record.sources().iter().all(|source| source.walked)
+            && let Err(error) = self.memory.with(move |catalog| catalog.forget_young(destination, &id)).await
+        {
+            return self.catalog_broke(&error).await;
+        }
         for (place, source) in self.record.sources().to_vec().into_iter().enumerate() {
             let Some(id) = self.memory.sources.get(place).copied() else { continue };
             let is_meant = source.seen > 0 || self.job.force;

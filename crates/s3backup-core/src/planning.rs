@@ -1,16 +1,19 @@
 //! The plan of a run as a stream: what discovery finds, compared with what is known.
 
+use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use s3backup_catalog::{Catalog, Error as CatalogError, FileRow, FileState, Hints, SourceId};
-use s3backup_discovery::{Batch, Discovery, SourceEnd};
-use s3backup_model::{Entry, Failure, FileStat, Key, SkipReason, Skipped, Tally};
+use s3backup_discovery::{Batch, Discovery, Skip, SourceEnd};
+use s3backup_model::{Entry, Failure, FileStat, Key, RunId, SkipReason, Skipped, Tally};
 use s3backup_transfer::Known;
 use tokio::task::JoinSet;
 
 use crate::Error;
-use crate::compare::{Cursor, Seen, Verdict, in_walk_order, judge};
+use crate::compare::{Cursor, Seen, Verdict, in_walk_order, judge, walk_order};
 use crate::memory::Memory;
 use crate::plan::{Naming, Reason};
 
@@ -110,7 +113,7 @@ impl Plan {
         naming: Arc<Naming>,
         memory: Memory,
         reads_all: Vec<bool>,
-        notes: bool,
+        notes: Option<Notes>,
     ) -> Self {
         let comparison = Comparison { naming, memory, reads_all, notes, cursor: None };
         Self { discovery, comparison: Some(comparison), comparing: JoinSet::new() }
@@ -141,21 +144,68 @@ impl Plan {
     }
 }
 
+/// Who notes, and when.
+pub(crate) struct Notes {
+    pub(crate) run: RunId,
+    pub(crate) now: DateTime<Utc>,
+}
+
+/// A file that was too young in runs that are a day apart is always written to: it is read as it is, and whether it
+/// changed meanwhile shows as with every file.
+const PATIENCE: TimeDelta = TimeDelta::days(1);
+
+/// Makes entries of the files that were too young for so long.
+fn take_what_waited(
+    catalog: &mut Catalog,
+    source: SourceId,
+    batch: &mut Batch,
+    notes: &Notes,
+) -> Result<(), CatalogError> {
+    let is_young = |skip: &Skip| skip.reason == SkipReason::TooYoung;
+    let path_of = |skip: &Skip| skip.entry.as_ref().map(|entry| entry.relative.clone());
+    let young: Vec<PathBuf> = batch.skips.iter().filter(|skip| is_young(skip)).filter_map(path_of).collect();
+    if young.is_empty() {
+        return Ok(());
+    }
+    let paths: Vec<Vec<u8>> = young.iter().map(|path| path.as_os_str().as_bytes().to_vec()).collect();
+    let waited = catalog.wait_for_young(source, &paths, &notes.run, notes.now, PATIENCE)?;
+    let waited: HashSet<PathBuf> =
+        young.into_iter().zip(waited).filter_map(|(path, waited)| waited.then_some(path)).collect();
+    if waited.is_empty() {
+        return Ok(());
+    }
+    let taken = batch.skips.extract_if(.., |skip| {
+        is_young(skip) && skip.entry.as_ref().is_some_and(|entry| waited.contains(&entry.relative))
+    });
+    for entry in taken.filter_map(|skip| skip.entry) {
+        batch.skipped.remove(SkipReason::TooYoung, entry.stat.size);
+        batch.entries.push(entry);
+    }
+    batch.shadows.retain(|path| !waited.contains(path));
+    batch.entries.sort_by(|one, other| {
+        walk_order(one.relative.as_os_str().as_bytes(), other.relative.as_os_str().as_bytes())
+    });
+    Ok(())
+}
+
 /// The place where what was found meets what is known.
 struct Comparison {
     naming: Arc<Naming>,
     memory: Memory,
     /// Of which sources every file is to be read.
     reads_all: Vec<bool>,
-    /// Whether what is learnt is noted in the catalog.
-    notes: bool,
+    /// The run that notes in the catalog what it learns; none of a plan that changes nothing.
+    notes: Option<Notes>,
     /// In the source that is walked.
     cursor: Option<(usize, Cursor)>,
 }
 
 impl Comparison {
-    fn compare(&mut self, batch: Batch) -> Result<PlanBatch, CatalogError> {
+    fn compare(&mut self, mut batch: Batch) -> Result<PlanBatch, CatalogError> {
         let place = batch.source;
+        if let (Some(notes), Some(&source)) = (&self.notes, self.memory.sources.get(place)) {
+            take_what_waited(&mut self.memory.here(), source, &mut batch, notes)?;
+        }
         let mut lines = Vec::with_capacity(batch.skips.len() + batch.failures.len());
         lines.extend(
             batch.skips.into_iter().map(|skip| Planned::Skip { path: skip.path, reason: skip.reason }),
@@ -216,7 +266,7 @@ impl Comparison {
                 }
             }
         }
-        if self.notes {
+        if self.notes.is_some() {
             learn(&mut catalog, source, learnt)?;
             note_gone(&mut catalog, &mut cursor)?;
             while planned.is_whole && cursor.drain(&catalog)? {

@@ -122,7 +122,12 @@ mod tests {
         assert_eq!(early.as_str(), "20261123T110000.123Z-ffffffff");
         assert!(early < late);
         assert_eq!(RunId::parse(early.as_str()), Some(early));
-        for bad in ["", "20261123T110000.123Z-fffffff", "20261123T110000.123Z-FFFFFFFF", "20261123T110000.123Z-ffffffff/"] {
+        for bad in [
+            "",
+            "20261123T110000.123Z-fffffff",
+            "20261123T110000.123Z-FFFFFFFF",
+            "20261123T110000.123Z-ffffffff/",
+        ] {
             assert_eq!(RunId::parse(bad), None, "{bad}");
         }
     }

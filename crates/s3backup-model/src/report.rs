@@ -291,13 +291,14 @@ impl Skipped {
     pub fn add(&mut self, reason: SkipReason, bytes: u64) {
         self.files += 1;
         self.bytes += bytes;
-        *match reason {
-            SkipReason::Excluded => &mut self.by_reason.excluded,
-            SkipReason::TooYoung => &mut self.by_reason.too_young,
-            SkipReason::Special => &mut self.by_reason.special,
-            SkipReason::Symlink => &mut self.by_reason.symlink,
-            SkipReason::NotSelected => &mut self.by_reason.not_selected,
-        } += 1;
+        *self.by_reason.of(reason) += 1;
+    }
+
+    /// Takes back one entry that was counted.
+    pub fn remove(&mut self, reason: SkipReason, bytes: u64) {
+        self.files -= 1;
+        self.bytes -= bytes;
+        *self.by_reason.of(reason) -= 1;
     }
 
     /// Adds what another count has.
@@ -327,6 +328,18 @@ pub struct SkippedByReason {
     pub symlink: u64,
     /// Not of the day that `select` asks for.
     pub not_selected: u64,
+}
+
+impl SkippedByReason {
+    fn of(&mut self, reason: SkipReason) -> &mut u64 {
+        match reason {
+            SkipReason::Excluded => &mut self.excluded,
+            SkipReason::TooYoung => &mut self.too_young,
+            SkipReason::Special => &mut self.special,
+            SkipReason::Symlink => &mut self.symlink,
+            SkipReason::NotSelected => &mut self.not_selected,
+        }
+    }
 }
 
 /// Why an entry was skipped.

@@ -271,9 +271,10 @@ pub(crate) fn mark_some_listed(connection: &Connection, destination: Destination
 }
 
 pub(crate) fn forget(connection: &Connection, destination: DestinationId) -> Result<(), Trouble> {
-    connection
-        .prepare_cached("DELETE FROM file WHERE source IN (SELECT id FROM source WHERE destination = ?1)")?
-        .execute([destination.0])?;
+    for table in ["file", "young"] {
+        let own = "source IN (SELECT id FROM source WHERE destination = ?1)";
+        connection.prepare_cached(&format!("DELETE FROM {table} WHERE {own}"))?.execute([destination.0])?;
+    }
     connection.prepare_cached("DELETE FROM source WHERE destination = ?1")?.execute([destination.0])?;
     Ok(())
 }

@@ -13,6 +13,7 @@ mod schema;
 pub(crate) mod uploads;
 mod values;
 pub(crate) mod versions;
+pub(crate) mod young;
 
 use std::path::Path;
 

@@ -98,6 +98,14 @@ CREATE TABLE upload (
     PRIMARY KEY (destination, key)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE young (
+    source INTEGER NOT NULL REFERENCES source (id),
+    path BLOB NOT NULL,
+    since INTEGER NOT NULL,
+    run TEXT NOT NULL,
+    PRIMARY KEY (source, path)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE alert (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     trouble TEXT NOT NULL,

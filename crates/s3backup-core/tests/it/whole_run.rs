@@ -210,3 +210,30 @@ async fn a_file_that_is_too_young_waits_for_the_next_run() {
     assert!(bench.data_keys().await.iter().eq(["trips/old"]));
     assert_eq!(report.run_id.as_str()[..20], *"20261124T200000.000Z");
 }
+
+/// A log that is written to all day would else never be backed up.
+#[tokio::test]
+async fn a_file_that_is_always_too_young_is_read_after_a_day() {
+    let bench = Bench::new().await;
+    let start = chrono::DateTime::parse_from_rfc3339("2026-11-24T11:00:00Z").unwrap().to_utc();
+    let run_at = |hours: i64| {
+        let now = start + chrono::TimeDelta::hours(hours);
+        for name in ["a", "busy.log"] {
+            let file = std::fs::File::create(bench.data().join(name)).unwrap();
+            let age = if name == "a" { 3600 } else { 1 };
+            file.set_modified((now - chrono::TimeDelta::seconds(age)).into()).unwrap();
+        }
+        let source = Source::new(bench.data()).min_age(std::time::Duration::from_mins(2));
+        let backup = bench.job().source(source).clock(std::sync::Arc::new(move || now)).build().unwrap();
+        async move {
+            let report = soon(backup.run()).await.unwrap();
+            assert_eq!(report.outcome, Outcome::Success, "{report:?}");
+            (report.found.files, report.skipped.by_reason.too_young)
+        }
+    };
+    assert_eq!(run_at(0).await, (1, 1));
+    assert_eq!(run_at(23).await, (1, 1));
+    assert_eq!(run_at(25).await, (2, 0), "it has waited for a day");
+    assert!(bench.data_keys().await.contains("trips/busy.log"));
+    assert_eq!(run_at(26).await, (1, 1), "and waits anew");
+}
