@@ -1,10 +1,11 @@
 //! What a run makes of what it finds at its start: the catalog beside it, and `latest.json` in the bucket.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
-use s3backup_catalog::{Catalog, DestinationId, Error as CatalogError, FileRow, FileState};
-use s3backup_model::{CatalogRef, FailureKind, Fatal, Key, Latest, RunId};
+use chrono::{DateTime, TimeDelta, Utc};
+use s3backup_catalog::{Catalog, DestinationId, DueRow, Error as CatalogError, FileRow, FileState};
+use s3backup_model::{CatalogRef, DueRef, DueState, FailureKind, Fatal, Key, Latest, RunId, RunState};
 use s3backup_transfer::{Bucket, Error as TransferError, ServiceError};
 
 use crate::Error;
@@ -32,10 +33,9 @@ pub(crate) struct Facts {
     id: Option<String>,
     /// The machine that it was last used on.
     machine: Option<String>,
-    /// The newest run that it knows for this destination.
-    newest_run: Option<RunId>,
-    /// The newest that ended, as far as it knows.
-    newest_end: Option<RunId>,
+    /// The newest runs that it knows for this destination, and whether they ended. Those that could not even begin are
+    /// among them: they say nothing about what else it knows.
+    runs: BTreeMap<RunId, bool>,
     /// The run whose `latest.json` is known to have reached the bucket.
     stored: Option<RunId>,
     /// Whether it knows nothing of this destination but perhaps runs that never reached it.
@@ -61,18 +61,30 @@ impl Facts {
         destination: DestinationId,
         label: &str,
     ) -> Result<Self, CatalogError> {
-        let runs = catalog.runs(destination, RUNS)?;
-        let newest_run = runs.first().map(|row| row.run.clone());
+        let runs = catalog.runs(destination, RUNS)?.into_iter();
         let has_files = !catalog.state_by_key(destination, None, 1)?.is_empty();
         let stored = catalog.setting(&stored_name(label))?.and_then(|id| RunId::parse(&id));
         Ok(Self {
             id: catalog.setting(CATALOG_ID)?,
             machine: catalog.setting(MACHINE)?,
             is_blank: stored.is_none() && !has_files,
-            newest_run,
-            newest_end: runs.into_iter().find(|row| row.summary.is_some()).map(|row| row.run),
+            runs: runs.map(|row| (row.run, row.summary.is_some())).collect(),
             stored,
         })
+    }
+
+    /// Whether all is known that was done by the run that wrote this.
+    fn knows(&self, latest: &Latest) -> bool {
+        match self.runs.get(&latest.run_id) {
+            Some(has_ended) => *has_ended || latest.state == RunState::Running,
+            None => self.stored.as_ref() == Some(&latest.run_id),
+        }
+    }
+
+    /// The newest run up to which all is known. Those behind the stored one may never have looked at the bucket.
+    fn known_up_to(&self) -> Option<RunId> {
+        let stored = self.stored.clone()?;
+        self.runs.range(..=stored).rev().find(|(_, has_ended)| **has_ended).map(|(run, _)| run.clone())
     }
 }
 
@@ -134,9 +146,9 @@ pub(crate) fn recognise(
             why: "the bucket is older than the catalog: it may have been restored from a copy",
         };
     }
-    if facts.newest_run.as_ref().is_none_or(|newest| latest.run_id > *newest) {
+    if !facts.knows(latest) {
         return Recognition::Import {
-            after: facts.newest_end.clone(),
+            after: facts.known_up_to(),
             why: Some(
                 "the catalog is older than the bucket, as after a disk was rolled back, and was brought up to it",
             ),
@@ -257,17 +269,12 @@ pub(crate) async fn take_history(memory: &Memory, latest: &Latest) -> Result<(),
     let latest = latest.clone();
     memory
         .with(move |catalog| {
-            for summary in &latest.runs {
+            // Oldest first: the last word on a due time is that of the newest run.
+            for summary in latest.runs.iter().rev() {
                 catalog.end_run(destination, summary)?;
                 for due in &summary.due {
-                    let at: DateTime<Utc> = due.at.to_utc();
-                    catalog.add_due(&[s3backup_catalog::DueRow {
-                        at,
-                        local_date: due.at.date_naive(),
-                        timezone: latest.schedule.as_ref().map_or("UTC", |known| &known.timezone).to_owned(),
-                        state: due.state,
-                        run: Some(summary.run_id.clone()),
-                    }])?;
+                    let timezone = latest.schedule.as_ref().map_or("UTC", |known| &known.timezone);
+                    take_due(catalog, due, timezone, &summary.run_id)?;
                 }
             }
             let schedule = latest.schedule.as_ref().and_then(|known| {
@@ -281,6 +288,24 @@ pub(crate) async fn take_history(memory: &Memory, latest: &Latest) -> Result<(),
             }
         })
         .await
+}
+
+/// Takes in what a run made of a due time, unless more is known.
+fn take_due(catalog: &mut Catalog, due: &DueRef, timezone: &str, run: &RunId) -> Result<(), CatalogError> {
+    let at: DateTime<Utc> = due.at.to_utc();
+    catalog.add_due(&[DueRow {
+        at,
+        local_date: due.at.date_naive(),
+        timezone: timezone.to_owned(),
+        state: due.state,
+        run: Some(run.clone()),
+    }])?;
+    let known = catalog.due_in(at, at + TimeDelta::seconds(1), 1)?;
+    let is_open = |row: &DueRow| matches!(row.state, DueState::Missed | DueState::Partial);
+    if due.state != DueState::Missed && known.first().is_some_and(is_open) {
+        catalog.set_due(&[at], due.state, run)?;
+    }
+    Ok(())
 }
 
 /// What a listing of the bucket says of the state.
@@ -367,7 +392,7 @@ pub(crate) fn fatal_of(error: &Error) -> Fatal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use s3backup_model::{Name, RunState};
+    use s3backup_model::Name;
 
     fn run(second: i64) -> RunId {
         RunId::new(DateTime::from_timestamp(second, 0).unwrap(), 1)
@@ -393,12 +418,12 @@ mod tests {
         }
     }
 
+    /// All runs up to the newest ended.
     fn facts(id: &str, machine: &str, newest: i64, stored: i64) -> Facts {
         Facts {
             id: Some(id.to_owned()),
             machine: Some(machine.to_owned()),
-            newest_run: Some(run(newest)),
-            newest_end: Some(run(newest)),
+            runs: (1..=newest).map(|second| (run(second), true)).collect(),
             stored: Some(run(stored)),
             is_blank: false,
         }
@@ -420,6 +445,19 @@ mod tests {
         let mine = facts("a", "m", 5, 5);
         let seen = recognise(&mine, Some(&latest("a", Some("m"), 9)), Some("m"), true);
         assert!(matches!(seen, Recognition::Import { after: Some(after), .. } if after == run(5)));
+        // Also after a run that could not reach the bucket.
+        let mut mine = mine;
+        mine.runs.insert(run(12), true);
+        let seen = recognise(&mine, Some(&latest("a", Some("m"), 9)), Some("m"), true);
+        assert!(matches!(seen, Recognition::Import { after: Some(after), .. } if after == run(5)));
+        // And to a moment at which a run was going on.
+        let mut mine = facts("a", "m", 5, 5);
+        mine.runs.insert(run(5), false);
+        let seen = recognise(&mine, Some(&latest("a", Some("m"), 5)), Some("m"), true);
+        assert!(matches!(seen, Recognition::Import { after: Some(after), .. } if after == run(4)));
+        // Which is not one that was killed.
+        let killed = Latest { state: RunState::Running, ..latest("a", Some("m"), 5) };
+        assert_eq!(recognise(&mine, Some(&killed), Some("m"), true), Recognition::Same);
     }
 
     #[test]

@@ -228,6 +228,71 @@ async fn a_disk_that_was_rolled_back_neither_forgets_nor_sends_twice() {
 }
 
 #[tokio::test]
+async fn runs_that_cannot_begin_do_not_hide_that_the_disk_was_rolled_back() {
+    let bench = Bench::new().await;
+    bench.file("a", "a");
+    let backup = bench.backup();
+    success(&backup).await;
+    copy_state(&bench, "copy");
+    let gone = bench.file("only in the second run", "x");
+    success(&backup).await;
+    std::fs::remove_file(gone).unwrap();
+    let before = rows(&bench).len();
+    put_state_back(&bench, "copy");
+    for operation in [Operation::GetObject, Operation::ListObjectsV2] {
+        bench.server.faults().set([Fault::new(FaultKind::InternalError).on(operation)]);
+        assert_eq!(failed(soon(backup.run()).await).fatal.unwrap().kind, FailureKind::Server);
+    }
+    bench.server.faults().clear();
+    let report = success(&backup).await;
+    assert_warned(&report, &["the catalog is older than the bucket"]);
+    assert_eq!((before, report.gone.files), (2, 1), "it is known that it was there");
+    let (report, requests) = counted(&bench, &backup).await;
+    assert_eq!((warnings(&report), requests), (vec![], quiet()));
+}
+
+#[tokio::test]
+async fn a_copy_of_the_disk_from_the_midst_of_a_run_is_brought_up() {
+    let bench = Bench::new().await;
+    bench.file("a", "a");
+    let backup = bench.backup();
+    success(&backup).await;
+    for name in ["b", "c"] {
+        bench.file(name, name);
+    }
+    bench.server.faults().add(Fault::new(FaultKind::Hang).on(Operation::PutObject).key_contains("trips/c"));
+    let run = backup.start();
+    let cancel = run.cancel_token();
+    soon(async {
+        while catalog_is_short_of(&bench, 2) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    copy_state(&bench, "copy");
+    cancel.cancel();
+    soon(run.finish()).await.unwrap();
+    bench.server.faults().clear();
+    put_state_back(&bench, "copy");
+    let report = success(&backup).await;
+    assert_warned(&report, &["the catalog is older than the bucket"]);
+    assert_eq!((report.uploaded.files, report.unchanged.files), (1, 2));
+    assert_backed_up(&bench).await;
+}
+
+#[tokio::test]
+async fn a_first_run_that_failed_is_no_reason_to_doubt_the_bucket() {
+    let bench = Bench::new().await;
+    bench.file("a", "a");
+    let backup = bench.backup();
+    bench.server.faults().add(Fault::new(FaultKind::InternalError).on(Operation::GetObject));
+    failed(soon(backup.run()).await);
+    bench.server.faults().clear();
+    let report = success(&backup).await;
+    assert_eq!((report.uploaded.files, warnings(&report)), (1, vec![]));
+}
+
+#[tokio::test]
 async fn a_catalog_that_was_lost_is_made_again_as_it_was() {
     let bench = Bench::new().await;
     let backup = bench.backup();
