@@ -558,6 +558,7 @@ mod tests {
             settled: None,
             verified: None,
             beacon: None,
+            is_overdue: false,
         };
 
         let all_are_sent = async {

@@ -174,9 +174,6 @@ pub(crate) async fn send_alert(
     limit: impl Future<Output = ()>,
 ) {
     let Some(slack) = &job.slack else { return };
-    if report.outcome == Outcome::Interrupted && !job.alert_when_interrupted {
-        return;
-    }
     let alert = alert::of_run(report, job.log_location.as_deref());
     if !slack.wants(alert.kind) {
         return;

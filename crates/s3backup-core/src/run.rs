@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use chrono::NaiveDate;
 use s3backup_catalog::{FileState, SourceId};
 use s3backup_model::manifest::Op;
-use s3backup_model::{Event, FailureKind, Fatal, Latest, RunId, RunReport, RunState, Tally, Verified, key};
+use s3backup_model::{Event, FailureKind, Fatal, Latest, Outcome, RunId, RunReport, RunState, Tally, Verified, key};
 use s3backup_transfer::{Bucket, Error as TransferError, Versioning};
 use slog::Logger;
 use tokio::sync::Mutex;
@@ -82,6 +82,7 @@ pub(crate) async fn run(
         settled: None,
         verified: None,
         beacon: None,
+        is_overdue: false,
     };
     let bucket = run.work_and_say_when_stopping().await;
     // What is cancelled later than this is too late to cut any work short.
@@ -105,8 +106,12 @@ pub(crate) async fn run(
         run.seal(&mut report);
         run.remember_end(&report).await;
     }
+    // Whoever interrupts a run at a terminal need not be told; of one that took too long nobody knows.
+    let is_wanted = job.alert_when_interrupted || run.is_overdue || report.outcome != Outcome::Interrupted;
     drop(run);
-    report::send_alert(&job, &mut report, &events, grace_is_over(&job, &cancel, ALERT_SHARE)).await;
+    if is_wanted {
+        report::send_alert(&job, &mut report, &events, grace_is_over(&job, &cancel, ALERT_SHARE)).await;
+    }
     events.emit(Event::RunFinished { report: Box::new(report.clone()) }).await;
     Ok(report)
 }
@@ -148,19 +153,21 @@ pub(crate) struct Run<'a> {
     pub(crate) verified: Option<Verified>,
     /// What says in the bucket how it is going.
     pub(crate) beacon: Option<Arc<Mutex<Beacon>>>,
+    /// Whether it was interrupted because it took too long.
+    pub(crate) is_overdue: bool,
 }
 
 impl Run<'_> {
     async fn work_and_say_when_stopping(&mut self) -> Option<Bucket> {
         let (events, cancel) = (self.events, self.cancel);
         let limit = self.job.schedule.as_ref().map(|options| options.max_runtime);
-        let (mut said, mut is_over) = (false, false);
+        let (mut said, mut is_overdue) = (false, false);
         let bucket = {
             let saying = async {
                 tokio::select! {
                     () = cancel.cancelled() => {}
                     () = passed(limit) => {
-                        is_over = true;
+                        is_overdue = true;
                         cancel.cancel();
                     }
                 }
@@ -177,7 +184,8 @@ impl Run<'_> {
         if cancel.is_cancelled() && !said {
             events.emit(Event::Stopping).await;
         }
-        if let Some(limit) = limit.filter(|_| is_over) {
+        self.is_overdue = is_overdue;
+        if let Some(limit) = limit.filter(|_| is_overdue) {
             let limit = humantime::format_duration(limit);
             let message = format!(
                 "the run took longer than `[schedule] max_runtime` = {limit} and was interrupted; the next run does the rest"

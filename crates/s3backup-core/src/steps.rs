@@ -64,7 +64,7 @@ pub(crate) async fn run_steps(
         events.emit(Event::StepStarted { name: name.clone() }).await;
         let started = Instant::now();
         let day = day.or_else(|| surroundings.days.last().copied());
-        let (state, message) = run_step(step, day, surroundings, events, cancel).await;
+        let (state, message) = run_step(step, &name, day, surroundings, events, cancel).await;
         let duration = started.elapsed();
         let duration_s = duration.as_secs_f64();
         events
@@ -96,6 +96,7 @@ fn each_time<'a>(
 
 async fn run_step(
     step: &Step,
+    name: &str,
     day: Option<NaiveDate>,
     surroundings: &Surroundings,
     events: &Emitter,
@@ -107,8 +108,7 @@ async fn run_step(
     };
     let (mut stdout, mut stderr) =
         (Lines::new(group.child.stdout.take()), Lines::new(group.child.stderr.take()));
-    let mut reading =
-        Output { stdout: &mut stdout, stderr: &mut stderr, name: &step.name, events, read: None };
+    let mut reading = Output { stdout: &mut stdout, stderr: &mut stderr, name, events, read: None };
 
     let timeout = tokio::time::sleep(step.timeout);
     tokio::pin!(timeout);

@@ -5,6 +5,7 @@
 mod alerts;
 mod bench;
 mod cancel;
+mod due;
 mod events;
 #[path = "../../../s3backup-slack/tests/slack/fake_slack.rs"]
 mod fake_slack;
