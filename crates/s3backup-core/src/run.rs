@@ -7,7 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 use chrono::NaiveDate;
 use s3backup_catalog::{FileState, SourceId};
 use s3backup_model::manifest::Op;
-use s3backup_model::{Event, FailureKind, Fatal, Latest, Outcome, RunId, RunReport, RunState, Tally, Verified, key};
+use s3backup_model::{
+    Event, FailureKind, Fatal, Latest, Outcome, RunId, RunReport, RunState, Tally, Verified, key,
+};
 use s3backup_transfer::{Bucket, Error as TransferError, Versioning};
 use slog::Logger;
 use tokio::sync::Mutex;
