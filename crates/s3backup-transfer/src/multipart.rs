@@ -5,11 +5,12 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_s3::types::{
     ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart, StorageClass,
 };
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use s3backup_model::FailureKind;
 
@@ -26,6 +27,9 @@ use crate::{ChecksumKind, Error, OpenUpload, ServiceError};
 
 /// How much longer a completion may take for each part.
 const PART_ALLOWANCE: Duration = Duration::from_millis(100);
+
+/// The coarsest unit in which a server says when an upload was begun.
+const STAMP_GRAIN: Duration = Duration::from_secs(1);
 
 /// A multipart upload that this run fills.
 pub(crate) struct Multipart {
@@ -140,6 +144,7 @@ impl FileTransfer {
     async fn begin(&self, file: &OpenFile, part_size: u64) -> Result<Multipart, Error> {
         self.note_intended().await?;
         let is_unclear = AtomicBool::new(false);
+        let begun_at = Instant::now();
         let id = match self.create(file, &is_unclear).await {
             Ok(id) => id,
             Err(error) => {
@@ -149,6 +154,10 @@ impl FileTransfer {
                 return Err(error);
             }
         };
+        // Before the journal names this one alone: a run that dies here leaves the intent, by which the next finds all.
+        if is_unclear.load(Ordering::Relaxed) {
+            self.abort_earlier_tries(&id, begun_at.elapsed()).await;
+        }
         let begun = OpenUpload { upload_id: id.clone(), part_size, stat: file.stat, checksum: self.kind() };
         if let Err(error) = self.note_begun(begun).await {
             self.abort(&id).await;
@@ -157,6 +166,26 @@ impl FileTransfer {
         // What was kept of another upload went with it.
         self.counters.resumed_parts.store(0, Ordering::Relaxed);
         Ok(Multipart { id, part_size, had: HashMap::new(), is_resumed: false })
+    }
+
+    /// Looks for uploads of this key that tries of the same request have begun in the time before this one, and aborts
+    /// them: nobody knows their ids.
+    async fn abort_earlier_tries(&self, id: &str, time: Duration) {
+        let listing = self.shared.bucket.open_uploads(&self.key);
+        let open = match self.gate().unless_cancelled(listing).await.flatten() {
+            Ok(open) => open,
+            Err(error) => return self.warn_of_left_upload(&error).await,
+        };
+        // By the server's clock alone.
+        let ours = open.iter().find(|upload| upload.upload_id == id).and_then(|upload| upload.initiated);
+        let window = chrono::TimeDelta::from_std(time + STAMP_GRAIN).unwrap_or(chrono::TimeDelta::MAX);
+        let is_earlier_try =
+            |initiated: DateTime<Utc>| ours.is_none_or(|ours| (ours - initiated).abs() <= window);
+        for upload in open.iter().filter(|upload| upload.upload_id != id) {
+            if upload.initiated.is_none_or(is_earlier_try) {
+                self.abort(&upload.upload_id).await;
+            }
+        }
     }
 
     async fn send_and_complete(
@@ -303,7 +332,7 @@ impl FileTransfer {
     }
 
     /// Begins a multipart upload. When the reply to a first try is lost, that try may have begun one whose id nobody
-    /// knows: a lifecycle rule removes it. `is_unclear` says on failure whether there may be one.
+    /// knows: `is_unclear` says at the end whether there may be one.
     async fn create(&self, file: &OpenFile, is_unclear: &AtomicBool) -> Result<String, Error> {
         let bucket = &self.shared.bucket;
         let settings = &self.shared.objects;
@@ -331,6 +360,7 @@ impl FileTransfer {
                     is_unclear.store(attempt.ambiguous || error.is_ambiguous(), Ordering::Relaxed);
                     error
                 })?;
+                is_unclear.store(attempt.ambiguous, Ordering::Relaxed);
                 reply.upload_id().map(ToOwned::to_owned).ok_or_else(|| {
                     bucket.lost("CreateMultipartUpload", &self.key, "the reply names no upload")
                 })
@@ -502,6 +532,11 @@ impl FileTransfer {
             Err(error) if !error.is_not_found() => error,
             _ => return true,
         };
+        self.warn_of_left_upload(&error).await;
+        false
+    }
+
+    async fn warn_of_left_upload(&self, error: &Error) {
         let message = format!(
             "an incomplete multipart upload of {} may be left in the bucket ({}): a lifecycle rule that aborts \
              incomplete uploads removes it",
@@ -509,7 +544,6 @@ impl FileTransfer {
             error.to_line()
         );
         self.say(Update::Warning { message }).await;
-        false
     }
 }
 

@@ -79,7 +79,12 @@ async fn a_server_that_never_answers_is_asked_again() {
 async fn a_lost_reply_is_no_conflict_and_counts_as_sent() {
     for kind in KINDS {
         let store = Store::embedded().await;
-        for operation in [Operation::PutObject, Operation::UploadPart, Operation::CompleteMultipartUpload] {
+        for operation in [
+            Operation::PutObject,
+            Operation::CreateMultipartUpload,
+            Operation::UploadPart,
+            Operation::CompleteMultipartUpload,
+        ] {
             store.server().faults().add(Fault::new(FaultKind::LostReply).on(operation).first(1));
         }
         let said = run(store.engine(of_kind(kind), objects("run-1")), both_sizes(&store)).await;
@@ -87,6 +92,7 @@ async fn a_lost_reply_is_no_conflict_and_counts_as_sent() {
             assert!(done.result.as_ref().is_ok_and(|stored| stored.sent), "{kind:?}: {done:?}");
         }
         assert_both_arrived(&store).await;
+        assert_eq!(store.open_uploads().await, 0, "the one whose id was lost is paid for");
 
         // Nor when the object takes the place of an older one.
         store.server().faults().clear();
