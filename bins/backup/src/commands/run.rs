@@ -29,7 +29,10 @@ pub(crate) async fn run(common: &Common, arguments: &cli::Run) -> Result<Exit, S
             Ok(report.outcome.into())
         }
         // Whoever runs it already will tell how it ends.
-        Err(stop) if stop.exit == Exit::Locked => Err(stop),
+        Err(stop) if stop.exit == Exit::Locked => {
+            print_not_started(common, &stop);
+            Err(stop)
+        }
         Err(stop) => Err(not_started(common, stop).await),
     }
 }
@@ -37,13 +40,18 @@ pub(crate) async fn run(common: &Common, arguments: &cli::Run) -> Result<Exit, S
 /// Tells of a run that could not even start.
 async fn not_started(common: &Common, stop: Stop) -> Stop {
     session::alert_failed_start(common, &stop).await;
+    print_not_started(common, &stop);
+    stop
+}
+
+/// The one JSON document that a script waits for.
+fn print_not_started(common: &Common, stop: &Stop) {
     if common.json {
         let fatal = json!({ "kind": FailureKind::Other, "message": &stop.message });
         // Nobody reads it when stdout is closed; the exit code says the same.
         let _ =
             console::print(&json!({ "schema": 1, "outcome": Outcome::Failed, "fatal": fatal }).to_string());
     }
-    stop
 }
 
 async fn run_once(

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what must hold in the shortest way")]
 
 mod commands;
+mod memory;
 mod prune;
 mod run;
 mod world;
