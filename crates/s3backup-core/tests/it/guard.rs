@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use s3backup_core::manifest::Op;
-use s3backup_core::options::{SlackOptions, SlackWay};
+use s3backup_core::options::{SlackOptions, SlackWay, TransferSettings};
 use s3backup_core::{BackupBuilder, Error, Event, FailureKind, Outcome, RunReport, Source};
 use s3backup_local_s3::{Fault, FaultKind, Operation};
 
@@ -158,10 +158,9 @@ async fn a_handful_may_always_change_and_the_guard_can_be_switched_off() {
 #[tokio::test]
 async fn large_files_are_guarded_as_small_ones_are() {
     let bench = Bench::new().await;
-    let mut settings = s3backup_core::options::TransferSettings::default();
-    settings.part_size_bytes = 5 << 20;
+    let settings = TransferSettings { part_size_bytes: 5 << 20, ..TransferSettings::default() };
     let files: Vec<_> =
-        (0..12).map(|number| bench.file(&name(number), vec![number as u8; 6 << 20])).collect();
+        (0..12).map(|number: u8| bench.file(&name(number.into()), vec![number; 6 << 20])).collect();
     let job = || bench.builder().transfer(settings.clone()).build().unwrap();
     success(&job()).await;
     for file in &files {
@@ -172,8 +171,8 @@ async fn large_files_are_guarded_as_small_ones_are() {
     let parts = bench.server.stats().of(Operation::UploadPart);
     assert_guarded(&failed(soon(job().run()).await), 12, 12);
     assert_eq!((bench.server.stats().of(Operation::UploadPart), bench.open_uploads().await), (parts, 0));
-    for (number, file) in files.iter().enumerate() {
-        std::fs::write(file, vec![number as u8; 6 << 20]).unwrap();
+    for (number, file) in (0..12_u8).zip(&files) {
+        std::fs::write(file, vec![number; 6 << 20]).unwrap();
     }
     let (report, requests) = counted(&bench, &job()).await;
     assert_eq!((report.unchanged.files, requests), (12, quiet_but(1)), "restored");

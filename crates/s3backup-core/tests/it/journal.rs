@@ -17,7 +17,7 @@ const PARTS: usize = 6;
 const SENT: u64 = 3;
 
 fn large() -> Vec<u8> {
-    (0..PART * PARTS - 7).map(|at| (at / 1009) as u8).collect()
+    (0..PART * PARTS - 7).map(|at| (at / 1009).to_le_bytes()[0]).collect()
 }
 
 /// Sends one part after the other.

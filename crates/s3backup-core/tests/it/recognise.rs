@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use s3backup_catalog::FileState;
+use s3backup_catalog::FileRow;
 use s3backup_core::aws_sdk_s3::primitives::ByteStream;
 use s3backup_core::manifest::Op;
-use s3backup_core::{Backup, Event, FailureKind, RunReport, Source};
+use s3backup_core::{Backup, Event, FailureKind, RunId, RunReport, Source};
 use s3backup_local_s3::{Fault, FaultKind, LocalS3, Operation};
 
 use crate::bench::{BUCKET, Bench, CONTROL, failed, soon, write};
@@ -89,11 +89,9 @@ fn put_state_back(bench: &Bench, from: &str) {
 }
 
 /// What the state says of each key; not what only this machine's file system knows, and not which run it was.
-fn state(bench: &Bench) -> BTreeMap<String, (String, u64, i64, u32, String, String, FileState)> {
-    let of = |row: s3backup_catalog::FileRow| {
-        let path = String::from_utf8(row.path).unwrap();
-        (row.key.to_string(), (path, row.size, row.mtime_ns, row.mode, row.crc64nvme, row.etag, row.state))
-    };
+fn state(bench: &Bench) -> BTreeMap<String, FileRow> {
+    let run = RunId::new(chrono::DateTime::UNIX_EPOCH, 0);
+    let of = |row: FileRow| (row.key.to_string(), FileRow { hints: None, run: run.clone(), ..row });
     rows(bench).into_iter().map(of).collect()
 }
 
