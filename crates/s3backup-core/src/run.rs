@@ -47,12 +47,18 @@ pub(crate) async fn run(
     cancel: CancellationToken,
 ) -> Result<RunReport, Error> {
     let begun = Begun { at: (job.clock)(), instant: Instant::now() };
-    let run_id = RunId::new(begun.at, (job.random)());
     let opened = match Memory::open(&job, "backup run").await {
         Err(locked @ Error::Locked { .. }) => return Err(locked),
         other => other,
     };
-    if let Err(Error::Locked { .. }) = &opened {}
+    let last = match &opened {
+        Ok(memory) => {
+            let label = Arc::clone(&memory.label);
+            memory.with(move |catalog| start::stored(catalog, &label)).await.ok().flatten()
+        }
+        Err(_) => None,
+    };
+    let run_id = RunId::behind(last.as_ref(), begun.at, (job.random)());
     events
         .emit(Event::RunStarted {
             run_id: run_id.clone(),

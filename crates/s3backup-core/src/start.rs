@@ -63,7 +63,7 @@ impl Facts {
     ) -> Result<Self, CatalogError> {
         let runs = catalog.runs(destination, RUNS)?.into_iter();
         let has_files = !catalog.state_by_key(destination, None, 1)?.is_empty();
-        let stored = catalog.setting(&stored_name(label))?.and_then(|id| RunId::parse(&id));
+        let stored = stored(catalog, label)?;
         Ok(Self {
             id: catalog.setting(CATALOG_ID)?,
             machine: catalog.setting(MACHINE)?,
@@ -90,6 +90,11 @@ impl Facts {
 
 fn stored_name(label: &str) -> String {
     format!("latest_stored:{label}")
+}
+
+/// The run whose `latest.json` is known to have reached the bucket.
+pub(crate) fn stored(catalog: &Catalog, label: &str) -> Result<Option<RunId>, CatalogError> {
+    Ok(catalog.setting(&stored_name(label))?.and_then(|id| RunId::parse(&id)))
 }
 
 /// Remembers that `latest.json` of this run is in the bucket.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 /// The name of a job or a host: 1 to 64 characters of `A-Z a-z 0-9 . _ -`, not starting with a dot or a dash.
@@ -86,6 +86,24 @@ impl RunId {
         Self(format!("{}-{random:08x}", at.format("%Y%m%dT%H%M%S%.3fZ")))
     }
 
+    /// The same for a run that comes behind `last`, also where the clock was set back meanwhile: the order of the ids is what
+    /// tells which of two runs knew more.
+    pub fn behind(last: Option<&Self>, at: DateTime<Utc>, random: u32) -> Self {
+        let id = Self::new(at, random);
+        match last {
+            Some(last) if id <= *last => {
+                Self::new(last.time().unwrap_or(at) + TimeDelta::milliseconds(1), random)
+            }
+            _ => id,
+        }
+    }
+
+    fn time(&self) -> Option<DateTime<Utc>> {
+        let (time, _) = self.0.split_once('-')?;
+        let time = NaiveDateTime::parse_from_str(time, "%Y%m%dT%H%M%S%.fZ").ok()?;
+        Some(time.and_utc())
+    }
+
     /// Reads an id; `None` when the text is none.
     pub fn parse(text: &str) -> Option<Self> {
         const SHAPE: &str = "00000000T000000.000Z-xxxxxxxx";
@@ -121,7 +139,11 @@ mod tests {
         let late = RunId::new(at(1_795_431_600_124), 0);
         assert_eq!(early.as_str(), "20261123T110000.123Z-ffffffff");
         assert!(early < late);
-        assert_eq!(RunId::parse(early.as_str()), Some(early));
+        assert_eq!(RunId::parse(early.as_str()), Some(early.clone()));
+        assert_eq!(RunId::behind(None, at(1_795_431_600_123), u32::MAX), early);
+        assert_eq!(RunId::behind(Some(&early), at(1_795_431_600_124), 0), late);
+        assert_eq!(RunId::behind(Some(&early), at(1_795_431_600_123), 0), late, "in the same millisecond");
+        assert_eq!(RunId::behind(Some(&early), at(0), 0), late, "the clock was set back");
         for bad in [
             "",
             "20261123T110000.123Z-fffffff",

@@ -475,3 +475,26 @@ async fn a_machine_that_keeps_nothing_does_not_read_ever_more() {
     let snapshots = bench.objects().await.into_keys().filter(|key| key.ends_with("/index.json")).count();
     assert_eq!(snapshots, 2);
 }
+
+#[tokio::test]
+async fn many_files_are_compared_as_few_are() {
+    let bench = Bench::new().await;
+    // More than are read at a time, in folders that end anywhere.
+    for number in 0..3500 {
+        bench.file(&format!("v{}/{number:04}", number / 700), "x");
+    }
+    let backup = bench.backup();
+    success(&backup).await;
+    assert_eq!(counted(&bench, &backup).await.1, quiet());
+    std::fs::remove_dir_all(bench.data().join("v1")).unwrap();
+    for number in (2800..3500).step_by(2) {
+        std::fs::remove_file(bench.data().join(format!("v4/{number:04}"))).unwrap();
+    }
+    for number in 0..1300 {
+        bench.file(&format!("v0-new/{number:04}"), "y");
+    }
+    let report = success(&backup).await;
+    let counts = (report.uploaded.files, report.unchanged.files, report.gone.files);
+    assert_eq!(counts, (1300, 3500 - 700 - 350, 700 + 350));
+    assert_eq!(counted(&bench, &backup).await.1, quiet());
+}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use s3backup_catalog::FileRow;
@@ -548,5 +549,60 @@ async fn control_data_that_was_deleted_is_written_again() {
         (12, 0),
         "the bucket tells of all of them again"
     );
+    assert_eq!(state(&bench), before);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_does_not_turn_the_order_of_runs_around() {
+    let bench = Bench::new().await;
+    let file = bench.file("a", "first");
+    let now = Arc::new(Mutex::new(chrono::Utc::now()));
+    let clock = Arc::clone(&now);
+    let backup = bench.builder().clock(Arc::new(move || *clock.lock().unwrap())).build().unwrap();
+    let first = success(&backup).await;
+    *now.lock().unwrap() -= chrono::TimeDelta::minutes(10);
+    std::fs::write(&file, "the second").unwrap();
+    let second = success(&backup).await;
+    assert!(first.run_id < second.run_id && second.started_at < first.started_at);
+    let before = state(&bench);
+    std::fs::remove_dir_all(state_dir(&bench)).unwrap();
+    let report = success(&backup).await;
+    assert_eq!((report.unchanged.files, report.manifests.len()), (1, 0));
+    assert_eq!(state(&bench), before, "what was sent last holds");
+}
+
+#[tokio::test]
+async fn whatever_names_files_have_they_are_known_again() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let bench = Bench::new().await;
+    let names: [&[u8]; 8] = [
+        b"new\nline",
+        b"not-utf8-\xff\xfe",
+        b"100%41",
+        b"a b+c&?#%",
+        "日本é".as_bytes(),
+        b"d/e",
+        b"d-e",
+        b"d.e/f",
+    ];
+    for (place, dir) in ["plain", "dated"].into_iter().enumerate() {
+        for name in names {
+            write(&bench.dir(dir).join(std::ffi::OsStr::from_bytes(name)), [b'x', place.to_le_bytes()[0]]);
+        }
+    }
+    let job = || {
+        let sources = [
+            Source::new(bench.dir("plain")).prefix("d"),
+            Source::new(bench.dir("dated")).prefix("d/{date}/x"),
+        ];
+        sources.into_iter().fold(bench.job(), s3backup_core::BackupBuilder::source).build().unwrap()
+    };
+    assert_eq!(success(&job()).await.uploaded.files, 16);
+    assert_eq!(counted(&bench, &job()).await.1, quiet());
+    let before = state(&bench);
+    std::fs::remove_dir_all(state_dir(&bench)).unwrap();
+    let report = success(&job()).await;
+    assert_eq!((report.unchanged.files, report.gone.files, report.manifests.len()), (16, 0, 0));
     assert_eq!(state(&bench), before);
 }
