@@ -70,6 +70,23 @@ Ctrl-C or SIGTERM ends the run within 3 s (`[transfer] grace`); what is finished
 Look first at what would go, and why: backup prune --dry-run
 With --json each thing is a line of JSON, and the last line is {\"summary\":…}.")]
     Prune(Prune),
+    /// What is backed up: size, modification time and name of each file
+    #[command(after_help = "\
+PATH is a file, a directory or a glob: below the destination's prefix, as it is printed, or, where it begins with a
+slash, the local path from which the file was backed up. TIME is 2026-11-23 (the end of that day), \"2026-11-23 20:00\" in
+the job's time zone, or RFC 3339.")]
+    Ls(Ls),
+    /// Bring files back, proved byte for byte
+    #[command(after_help = "\
+Files go to DIR/<name as ls prints it>, with their modification times and permissions. Files that are there and differ
+are kept unless --overwrite; doing it again goes on where a restore was cut short. Not restored, because not backed up:
+owners, empty directories, symbolic links, extended attributes; set-user-ID bits are dropped. Works on any machine that can
+read the bucket: no catalog is needed.
+
+  backup restore --to /tmp/restored                         all of it, as it is backed up now
+  backup restore vehicle-1 --to /tmp/restored               one directory
+  backup restore '**/*.json' --at 2026-11-23 --to DIR       as it was at the end of that day")]
+    Restore(Restore),
     /// How the backup stands: last run, next due time, what is held, trend
     #[command(after_help = "\
 Read from the catalog, or on a machine without one from the bucket. It changes nothing and takes no lock.
@@ -148,6 +165,44 @@ impl From<TriggerName> for Trigger {
             TriggerName::Kubernetes => Self::Kubernetes,
         }
     }
+}
+
+/// Which state of the backup is meant.
+#[derive(Debug, Args)]
+pub(crate) struct When {
+    /// As it was at this time
+    #[arg(long, value_name = "TIME", conflicts_with = "run")]
+    pub(crate) at: Option<String>,
+    /// As it was after this run (`backup history` has the ids)
+    #[arg(long, value_name = "ID")]
+    pub(crate) run: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ls {
+    /// Only these files, directories and globs
+    #[arg(value_name = "PATH")]
+    pub(crate) paths: Vec<String>,
+    #[command(flatten)]
+    pub(crate) when: When,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// Only these files, directories and globs
+    #[arg(value_name = "PATH")]
+    pub(crate) paths: Vec<String>,
+    /// The directory to restore into
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: PathBuf,
+    #[command(flatten)]
+    pub(crate) when: When,
+    /// Replace files that are there and differ
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Say what would be restored and write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

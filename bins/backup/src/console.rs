@@ -40,6 +40,11 @@ pub(crate) fn say_warning(message: &str) {
     let _ = writeln!(io::stderr(), "{label}: {message}");
 }
 
+/// Prints something that is good to know while waiting.
+pub(crate) fn say(message: &str) {
+    let _ = writeln!(io::stderr(), "{message}");
+}
+
 /// Prints a line of the result on stdout. A reader that went away (`backup plan | head`) ends the output quietly.
 pub(crate) fn print(line: &str) -> io::Result<()> {
     writeln!(io::stdout(), "{line}")

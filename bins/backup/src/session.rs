@@ -108,6 +108,7 @@ pub(crate) fn builder(settings: &Settings, trigger: Trigger) -> BackupBuilder {
 /// A backup to ask, and what must live as long.
 pub(crate) struct Opened {
     pub(crate) backup: Backup,
+    pub(crate) settings: Settings,
     _server: Option<LocalS3>,
 }
 
@@ -122,7 +123,7 @@ pub(crate) async fn open_quietly(common: &Common) -> Result<Opened, Stop> {
     let server = start_embedded(&mut settings).await?;
     let backup = builder(&settings, Trigger::Manual).logger(quiet_log(&settings).logger()).build();
     let backup = backup.map_err(|error| Stop::of(&error))?;
-    Ok(Opened { backup, _server: server })
+    Ok(Opened { backup, settings, _server: server })
 }
 
 /// A log that leaves the files alone and says only what is wrong.

@@ -115,6 +115,15 @@ pub enum Error {
         #[source]
         cause: Box<Error>,
     },
+    /// The directory to restore into cannot be used.
+    #[error("cannot restore into {}", path.display())]
+    Target {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
     /// A segment of control data could not be made.
     #[error("cannot make a manifest or snapshot")]
     Segment {

@@ -84,6 +84,7 @@ mod compare;
 mod due;
 mod error;
 mod events;
+mod files;
 mod flow;
 mod latest;
 mod memory;
@@ -93,8 +94,10 @@ mod planning;
 mod prune;
 mod record;
 mod report;
+mod restore;
 mod run;
 mod segment;
+mod selection;
 mod snapshot;
 mod start;
 mod state;
@@ -108,10 +111,12 @@ pub mod alert;
 
 pub use backup::{Backup, BackupBuilder, Clock, Run};
 pub use error::{Error, line_of};
+pub use files::{BackedUp, Files};
 pub use options::{Compare, Destination, Each, OnFailure, ScheduleOptions, Select, Source, Step};
 pub use plan::Reason;
 pub use planning::{Plan, PlanBatch, Planned};
 pub use prune::{KeptRun, Prune, PruneItem, PruneKind, PruneOptions, PruneReport, PruneState};
+pub use restore::{Restore, RestoreEvent, RestoreOptions, RestoreReport};
 pub use s3backup_model::{
     Alert, AlertKind, DueRef, DueState, Entry, Event, Failure, FailureKind, Fatal, Key, Name, Outcome, RunId,
     RunReport, RunSummary, SkipReason, StepState, StepStream, Tally, Trigger, key, manifest,

@@ -27,6 +27,7 @@ pub enum At {
 }
 
 /// A state to read from, and the bucket that it is of.
+#[derive(Debug)]
 pub(crate) struct View {
     pub(crate) bucket: Bucket,
     pub(crate) memory: Memory,
