@@ -20,4 +20,5 @@ mod plan;
 mod prune;
 mod recognise;
 mod steps;
+mod verify;
 mod whole_run;
