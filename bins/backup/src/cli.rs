@@ -87,6 +87,18 @@ read the bucket: no catalog is needed.
   backup restore vehicle-1 --to /tmp/restored               one directory
   backup restore '**/*.json' --at 2026-11-23 --to DIR       as it was at the end of that day")]
     Restore(Restore),
+    /// Compare the bucket with the backup's manifests: presence, size, checksum
+    #[command(after_help = "\
+Exit code 4 when anything differs, each named. Without --deep nothing is downloaded: the bucket is listed, and what the
+listing leaves open is asked for one by one. --repair marks what differs as not backed up, so that the next run sends it
+again; it needs the catalog of the machine that makes the backup. TIME is written as for `backup ls`.")]
+    Verify(Verify),
+    /// Take a bucket that another tool filled into the catalog, without sending it again
+    #[command(after_help = "\
+Each local file that the catalog does not know and that lies in the bucket under its key is compared with its object by
+checksum or ETag; what is the same belongs to the backup from then on. Exit code 3 when some are different, or nothing
+shows what they are: a run leaves those alone, unless --replace-different lets the next one overwrite exactly these.")]
+    Adopt(Adopt),
     /// How the backup stands: last run, next due time, what is held, trend
     #[command(after_help = "\
 Read from the catalog, or on a machine without one from the bucket. It changes nothing and takes no lock.
@@ -165,6 +177,38 @@ impl From<TriggerName> for Trigger {
             TriggerName::Kubernetes => Self::Kubernetes,
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// Download every object and compare its bytes
+    #[arg(long)]
+    pub(crate) deep: bool,
+    /// Mark what differs, so that the next run sends it again
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Only what this run put
+    #[arg(long, value_name = "ID", conflicts_with_all = ["since", "sample"])]
+    pub(crate) run: Option<String>,
+    /// Only what was put by runs that started at or after this time
+    #[arg(long, value_name = "TIME", conflicts_with = "sample")]
+    pub(crate) since: Option<String>,
+    /// Restore so many files, chosen at random, into a temporary directory, and compare them
+    #[arg(long, value_name = "N")]
+    pub(crate) sample: Option<usize>,
+    /// Choose the same files again
+    #[arg(long, value_name = "NUMBER", requires = "sample")]
+    pub(crate) seed: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Adopt {
+    /// Say what would be taken over and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Let the next run overwrite the objects that are different, or of which nothing shows what they are
+    #[arg(long)]
+    pub(crate) replace_different: bool,
 }
 
 /// Which state of the backup is meant.

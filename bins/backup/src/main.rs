@@ -51,6 +51,8 @@ async fn dispatch(cli: Cli) -> Result<Exit, Stop> {
         Command::Prune(arguments) => commands::prune::run(&common, &arguments).await,
         Command::Ls(arguments) => commands::ls::run(&common, &arguments).await,
         Command::Restore(arguments) => commands::restore::run(&common, &arguments).await,
+        Command::Verify(arguments) => commands::verify::run(&common, &arguments).await,
+        Command::Adopt(arguments) => commands::adopt::run(&common, &arguments).await,
         Command::Status(arguments) => commands::status::run(&common, &arguments).await,
         Command::History(arguments) => commands::history::run(&common, &arguments).await,
         Command::Demo(arguments) => commands::demo::run(&common, &arguments).await,

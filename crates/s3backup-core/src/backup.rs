@@ -96,6 +96,10 @@ impl Job {
         &self.server
     }
 
+    pub(crate) fn logger(&self) -> &Logger {
+        &self.logger
+    }
+
     /// Makes the client.
     pub(crate) async fn connect(&self) -> Result<Bucket, TransferError> {
         let bucket = match &self.reach {

@@ -79,6 +79,7 @@
 //! No command line, no configuration file, no global state, no logger of its own: it logs to the [`slog::Logger`] that it
 //! is given, and is silent without one.
 
+mod adopt;
 mod backup;
 mod compare;
 mod due;
@@ -109,6 +110,7 @@ mod view;
 
 pub mod alert;
 
+pub use adopt::{AdoptOptions, AdoptReport};
 pub use backup::{Backup, BackupBuilder, Clock, Run};
 pub use error::{Error, line_of};
 pub use files::{BackedUp, Files};

@@ -102,6 +102,24 @@ pub(crate) fn note_stored(catalog: &Catalog, label: &str, run: &RunId) -> Result
     catalog.set_setting(&stored_name(label), run.as_str())
 }
 
+fn unsettled_name(label: &str) -> String {
+    format!("unsettled:{label}")
+}
+
+/// Remembers that objects may be replaced from now on without anybody hearing of it: by this run, if it is killed, or by
+/// those of which an older catalog does not know. Gives whether that was remembered already.
+pub(crate) fn note_unsettled(catalog: &Catalog, label: &str) -> Result<bool, CatalogError> {
+    let name = unsettled_name(label);
+    let is_known = catalog.setting(&name)?.is_some_and(|value| !value.is_empty());
+    catalog.set_setting(&name, "yes")?;
+    Ok(is_known)
+}
+
+/// Remembers that the bucket is known to have each file as the catalog says.
+pub(crate) fn note_settled(catalog: &Catalog, label: &str) -> Result<(), CatalogError> {
+    catalog.set_setting(&unsettled_name(label), "")
+}
+
 /// Compares what the catalog says with what the bucket says.
 ///
 /// `here` names this machine, where it has a name; `is_lasting` says whether the catalog outlives the run.
@@ -117,7 +135,12 @@ pub(crate) fn recognise(
             Recognition::Import { after: None, why: None }
         } else {
             Recognition::Reconcile {
-                why: "latest.json is gone from the bucket, which may have been emptied or made anew",
+                why: match facts.stored {
+                    Some(_) => {
+                        "latest.json is gone from the bucket, which may have been emptied or made anew"
+                    }
+                    None => "the bucket has no latest.json of this catalog yet",
+                },
             }
         };
     };
@@ -198,6 +221,7 @@ pub(crate) async fn settle(
             };
             // What had to be read back now, and would have to be again by a machine that keeps no catalog.
             count_runs(memory, imported.runs).await.map_err(fatal)?;
+            expect_unsettled(memory).await.map_err(fatal)?;
             if let Some(latest) = latest {
                 take_history(memory, latest).await.map_err(fatal)?;
             }
@@ -212,6 +236,7 @@ pub(crate) async fn settle(
             let found = reconcile(job, bucket, memory).await.map_err(fatal)?;
             // The manifests may be gone as well: this run says again what there is.
             count_runs(memory, snapshot::EVERY).await.map_err(fatal)?;
+            expect_unsettled(memory).await.map_err(fatal)?;
             warnings.push(format!(
                 "{why}. The bucket was listed: of {} files {} are missing and {} are others; they are sent again",
                 found.files, found.missing, found.others
@@ -225,6 +250,12 @@ pub(crate) async fn settle(
         }
     }
     Ok(warnings)
+}
+
+/// The catalog does not know how the runs ended that it learns of.
+async fn expect_unsettled(memory: &Memory) -> Result<(), Error> {
+    let label = Arc::clone(&memory.label);
+    memory.with(move |catalog| note_unsettled(catalog, &label)).await.map(|_was_known| ())
 }
 
 async fn count_runs(memory: &Memory, runs: u64) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! One module a command.
 
+pub(crate) mod adopt;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod generate_data;
@@ -12,3 +13,4 @@ pub(crate) mod restore;
 pub(crate) mod run;
 pub(crate) mod shell;
 pub(crate) mod status;
+pub(crate) mod verify;
