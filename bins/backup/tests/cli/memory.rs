@@ -164,7 +164,7 @@ fn a_second_run_is_turned_away_and_a_killed_one_is_nobodys_burden() {
 #[test]
 fn a_large_file_of_a_process_that_was_killed_is_gone_on_with() {
     let world = World::new();
-    let bytes: Vec<u8> = (0..40_000_000_u32).map(|at| (at / 1021) as u8).collect();
+    let bytes: Vec<u8> = (0..40_000_000_u32).map(|at| (at / 1021).to_le_bytes()[0]).collect();
     world.file("large", &bytes);
     world.configure("[transfer]\nconcurrency = 1\npart_size = \"5 MiB\"\n");
     world.server.faults().add(Fault::new(FaultKind::Hang).on(Operation::UploadPart).nth(5));
