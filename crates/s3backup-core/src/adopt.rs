@@ -1,11 +1,12 @@
 //! Taking a bucket that another tool filled into the catalog, without sending it again.
 
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
 use s3backup_catalog::{FileRow, FileState, Hints};
 use s3backup_discovery::discover;
-use s3backup_model::{Entry, Key, RunId, Tally};
+use s3backup_model::{Entry, FileStat, Key, RunId, Tally};
 use s3backup_transfer::{Bucket, Compared, Error as TransferError, Stored};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -66,7 +67,7 @@ pub struct AdoptReport {
     pub not_adopted: Vec<Key>,
     /// Files that are not in the bucket: the next run sends them.
     pub only_local: Tally,
-    /// Objects below the prefix that belong to no file.
+    /// Objects below the prefix that belong to no file. Not counted when it was cut short.
     pub only_in_bucket: Tally,
     /// What could not be compared, and why; the first 1,000.
     pub failed: Vec<String>,
@@ -98,14 +99,29 @@ impl Backup {
         settle(job, &bucket, &memory, &seen).await.map_err(|fatal| Error::NotRead(fatal.message))?;
         list_bucket(job, &bucket, &memory).await?;
         let run = RunId::new((job.clock)(), (job.random)());
-        let mut work =
-            Adoption { job, bucket: &bucket, memory: &memory, options, run, report: AdoptReport::default() };
+        let mut work = Adoption {
+            job,
+            bucket: &bucket,
+            memory: &memory,
+            options,
+            run,
+            proved: Vec::new(),
+            doubtful: Vec::new(),
+            left: Tally::default(),
+            report: AdoptReport::default(),
+        };
         work.walk(&cancel).await?;
-        let destination = memory.destination;
-        let strangers = memory.with(move |catalog| catalog.strangers(destination, 0)).await?;
-        work.report.only_in_bucket = strangers.0;
-        work.report.interrupted = cancel.is_cancelled();
-        Ok(work.report)
+        let Adoption { mut report, left, .. } = work;
+        report.interrupted = cancel.is_cancelled();
+        if !report.interrupted {
+            let destination = memory.destination;
+            let (unknown, _) = memory.with(move |catalog| catalog.strangers(destination, 0)).await?;
+            report.only_in_bucket = Tally {
+                files: unknown.files.saturating_sub(left.files),
+                bytes: unknown.bytes.saturating_sub(left.bytes),
+            };
+        }
+        Ok(report)
     }
 }
 
@@ -115,6 +131,11 @@ struct Adoption<'a> {
     memory: &'a Memory,
     options: AdoptOptions,
     run: RunId,
+    /// What is to be written: in one transaction for many files, which each take a sync of the disk.
+    proved: Vec<FileRow>,
+    doubtful: Vec<FileRow>,
+    /// Objects of files that the catalog does not know afterwards either.
+    left: Tally,
     report: AdoptReport,
 }
 
@@ -163,7 +184,8 @@ impl Adoption<'_> {
             match listed {
                 None => self.report.only_local.add(entry.stat.size),
                 Some((size, etag)) if size != entry.stat.size => {
-                    self.differs(&entry, key, size, etag, Tallied::Different).await?;
+                    self.report.different.add(entry.stat.size);
+                    self.differs(&entry, key, size, etag);
                 }
                 Some((size, etag)) => open.push((entry, key, size, etag)),
             }
@@ -178,83 +200,87 @@ impl Adoption<'_> {
             .buffer_unordered(FILES);
         while let Some((entry, key, size, etag, compared)) = compared.next().await {
             match compared {
-                Ok(Compared::Same(stored)) => self.adopt(&entry, key, &stored).await?,
-                Ok(Compared::Different) => self.differs(&entry, key, size, etag, Tallied::Different).await?,
+                Ok(Compared::Same(stored)) => self.adopt(&entry, key, &stored),
+                Ok(Compared::Different) => {
+                    self.report.different.add(entry.stat.size);
+                    self.differs(&entry, key, size, etag);
+                }
                 Ok(Compared::Unprovable) => {
-                    self.differs(&entry, key, size, etag, Tallied::Unprovable).await?;
+                    self.report.unprovable.add(entry.stat.size);
+                    self.differs(&entry, key, size, etag);
                 }
                 Err(TransferError::Cancelled) => {}
-                Err(error) => self.fail(format!("{key}: {}", error.to_line())),
+                Err(error) if error.is_fatal() => return Err(Error::Transfer(error)),
+                Err(error) => {
+                    self.left.add(size);
+                    self.fail(format!("{key}: {}", error.to_line()));
+                }
             }
         }
-        Ok(())
+        drop(compared);
+        self.write().await
     }
 
-    async fn adopt(&mut self, entry: &Entry, key: Key, stored: &Stored) -> Result<(), Error> {
+    fn adopt(&mut self, entry: &Entry, key: Key, stored: &Stored) {
         self.report.adopted.add(stored.stat.size);
-        let state = FileState::Present;
-        self.write(entry, key, stored.stat.size, &stored.etag, Some(stored), state).await
+        if self.options.dry_run {
+            self.left.add(stored.stat.size);
+            return;
+        }
+        let row = self.row(entry, &stored.stat, key).map(|row| FileRow {
+            crc64nvme: stored.crc64nvme.clone(),
+            stored_checksum: stored.checksum.clone(),
+            etag: stored.etag.clone(),
+            version_id: stored.version_id.clone(),
+            ..row
+        });
+        self.proved.extend(row);
     }
 
-    async fn differs(
-        &mut self,
-        entry: &Entry,
-        key: Key,
-        size: u64,
-        etag: String,
-        as_what: Tallied,
-    ) -> Result<(), Error> {
-        match as_what {
-            Tallied::Different => self.report.different.add(entry.stat.size),
-            Tallied::Unprovable => self.report.unprovable.add(entry.stat.size),
-        }
+    /// Of what is to be replaced the catalog keeps the ETag: the next run overwrites that and nothing else.
+    fn differs(&mut self, entry: &Entry, key: Key, listed_size: u64, etag: String) {
         if self.report.not_adopted.len() < NAMED {
             self.report.not_adopted.push(key.clone());
         }
-        if self.options.replace_different {
-            return self.write(entry, key, size, &etag, None, FileState::Doubtful).await;
+        if self.options.dry_run || !self.options.replace_different {
+            self.left.add(listed_size);
+            return;
         }
-        Ok(())
+        let row = self.row(entry, &entry.stat, key);
+        self.doubtful.extend(row.map(|row| FileRow { state: FileState::Doubtful, etag, ..row }));
     }
 
-    /// Remembers a file. It is in no manifest yet: the next run lists it.
-    async fn write(
-        &self,
-        entry: &Entry,
-        key: Key,
-        stored_size: u64,
-        etag: &str,
-        stored: Option<&Stored>,
-        state: FileState,
-    ) -> Result<(), Error> {
-        use std::os::unix::ffi::OsStrExt;
-        let Some(&source) = self.memory.sources.get(entry.source) else { return Ok(()) };
-        if self.options.dry_run {
-            return Ok(());
-        }
-        let stat = stored.map_or(entry.stat, |stored| stored.stat);
-        let row = FileRow {
-            source,
+    fn row(&self, entry: &Entry, stat: &FileStat, key: Key) -> Option<FileRow> {
+        Some(FileRow {
+            source: *self.memory.sources.get(entry.source)?,
             path: entry.relative.as_os_str().as_bytes().to_vec(),
             size: stat.size,
             mtime_ns: stat.mtime_ns,
             mode: stat.mode,
             hints: Some(Hints { ctime_ns: stat.ctime_ns, inode: stat.inode }),
-            state,
+            state: FileState::Present,
             key,
-            crc64nvme: stored.map(|stored| stored.crc64nvme.clone()).unwrap_or_default(),
-            stored_size,
-            stored_checksum: stored.and_then(|stored| stored.checksum.clone()),
-            etag: etag.to_owned(),
-            version_id: stored.and_then(|stored| stored.version_id.clone()),
+            crc64nvme: String::new(),
+            stored_size: stat.size,
+            stored_checksum: None,
+            etag: String::new(),
+            version_id: None,
             encoding: "none".to_owned(),
             run: self.run.clone(),
-        };
-        let is_doubtful = state == FileState::Doubtful;
+        })
+    }
+
+    /// Remembers the files. What is proved is in no manifest yet, and the next run lists it; of the others there is nothing
+    /// to list.
+    async fn write(&mut self) -> Result<(), Error> {
+        let (proved, doubtful) = (std::mem::take(&mut self.proved), std::mem::take(&mut self.doubtful));
+        if proved.is_empty() && doubtful.is_empty() {
+            return Ok(());
+        }
         self.memory
             .with(move |catalog| {
-                // Of what is doubtful there is nothing to list.
-                if is_doubtful { catalog.import_files(&[row]) } else { catalog.put_files(&[row]) }
+                catalog.put_files(&proved)?;
+                catalog.import_files(&doubtful)
             })
             .await
     }
@@ -264,11 +290,4 @@ impl Adoption<'_> {
             self.report.failed.push(why);
         }
     }
-}
-
-/// Why a file was not adopted.
-#[derive(Clone, Copy)]
-enum Tallied {
-    Different,
-    Unprovable,
 }

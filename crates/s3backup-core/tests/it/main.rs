@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests end with what they find")]
 
+mod adopt;
 mod alerts;
 mod bench;
 mod cancel;
