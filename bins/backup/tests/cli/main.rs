@@ -5,4 +5,5 @@ mod commands;
 mod memory;
 mod prune;
 mod run;
+mod verify;
 mod world;
