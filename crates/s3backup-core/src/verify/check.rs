@@ -98,9 +98,9 @@ impl Checker {
                     return Ok(differs(self, row, Differs::Content, Some(judge::found(&info)), Some(note)));
                 }
                 Judgement::Same => {}
-                Judgement::Different(what) => return self.other(row, what, &info).await,
-                Judgement::Untold if self.reading == Reading::Needed => return self.read(row, false).await,
-                Judgement::Untold => {}
+                Judgement::Different(what) => return self.other(row, what, &info, judge::found(&info)).await,
+                // Our own version would say nothing of what somebody may have put over it.
+                Judgement::Untold => return self.read(row, false).await,
             }
         }
         match self.reading {
@@ -128,7 +128,7 @@ impl Checker {
         }
         let Some(info) = self.bucket.head(&row.key).await? else { return self.missing(row).await };
         match judge(row, &info) {
-            Judgement::Different(what) => self.other(row, what, &info).await,
+            Judgement::Different(what) => self.other(row, what, &info, judge::found(&info)).await,
             _ if is_gone(&error) && is_pinned && row.version_id.is_some() => {
                 Ok(differs(self, row, Differs::VersionGone, Some(judge::found(&info)), None))
             }
@@ -164,19 +164,23 @@ impl Checker {
             return Ok(Finding::Unchecked { why, is_network: false });
         }
         let Some(info) = self.bucket.head(&row.key).await? else { return self.missing(row).await };
-        if self.is_newer(&info) {
-            return Ok(Finding::Newer);
-        }
         let what = if read.size == row.stored_size { Differs::Content } else { Differs::Size };
-        let claims = judge(row, &info) == Judgement::Same;
-        let note =
-            claims.then(|| "the server still shows the checksum or ETag of the right bytes".to_owned());
         let found = Content { size: read.size, crc64nvme: Some(read.crc64nvme), ..judge::found(&info) };
-        Ok(differs(self, row, what, Some(found), note))
+        if judge(row, &info) != Judgement::Same {
+            return self.other(row, what, &info, found).await;
+        }
+        let note = "the server still shows the checksum or ETag of the right bytes".to_owned();
+        Ok(differs(self, row, what, Some(found), Some(note)))
     }
 
     /// Something else is under the key.
-    async fn other(&self, row: &FileRow, what: Differs, info: &ObjectInfo) -> Result<Finding, TransferError> {
+    async fn other(
+        &self,
+        row: &FileRow,
+        what: Differs,
+        info: &ObjectInfo,
+        found: Content,
+    ) -> Result<Finding, TransferError> {
         if self.is_newer(info) {
             return Ok(Finding::Newer);
         }
@@ -196,7 +200,7 @@ impl Checker {
             }
             _ => (what, None),
         };
-        Ok(differs(self, row, what, Some(judge::found(info)), note))
+        Ok(differs(self, row, what, Some(found), note))
     }
 
     async fn missing(&self, row: &FileRow) -> Result<Finding, TransferError> {

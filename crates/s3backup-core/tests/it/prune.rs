@@ -643,7 +643,7 @@ async fn versions_that_no_kept_run_refers_to_go_and_the_others_stay() {
     tokio::task::spawn_blocking(move || drop(moto)).await.unwrap();
 }
 
-async fn versioned_bucket(moto: &Moto) -> Client {
+pub(crate) async fn versioned_bucket(moto: &Moto) -> Client {
     let config = s3backup_core::aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .endpoint_url(moto.endpoint())

@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use s3backup_core::aws_sdk_s3::primitives::ByteStream;
+use s3backup_core::options::{ChecksumKind, TransferSettings};
 use s3backup_core::{
-    Backup, Difference, Differs, Error, Outcome, Repair, RunId, Source, Verify, VerifyEvent, VerifyOptions,
-    VerifyReport, VerifyScope,
+    Backup, Destination, Difference, Differs, Error, Outcome, Repair, RunId, Source, Verify, VerifyEvent,
+    VerifyOptions, VerifyReport, VerifyScope,
 };
 use s3backup_local_s3::{Fault, FaultKind, Operation};
 
 use crate::bench::{BUCKET, Bench, CONTROL, soon};
+use crate::moto::{ACCESS_KEY, Moto, SECRET_KEY};
+use crate::prune::versioned_bucket;
 
 fn options() -> VerifyOptions {
     VerifyOptions::default()
@@ -369,4 +372,53 @@ async fn it_can_be_cancelled() {
     let report = soon(verify.finish()).await.unwrap();
     assert!(report.interrupted);
     assert_eq!(report.verified.objects.files, 0);
+}
+
+/// On a stranger's server whose bucket has versions.
+#[tokio::test]
+async fn what_lies_over_our_version_is_a_difference_and_says_so() {
+    let moto = tokio::task::spawn_blocking(Moto::start).await.unwrap();
+    let client = versioned_bucket(&moto).await;
+    let bench = Bench::new().await;
+    let destination = Destination::new(BUCKET)
+        .prefix("trips")
+        .endpoint(moto.endpoint())
+        .region("us-east-1")
+        .credentials(ACCESS_KEY, SECRET_KEY);
+    let settings = TransferSettings { checksum: ChecksumKind::None, ..TransferSettings::default() };
+    let backup = bench.builder().destination(destination).transfer(settings).build().unwrap();
+    for name in ["ok", "over", "hidden", "gone", "same"] {
+        bench.file(name, format!("our {name}"));
+    }
+    run(&backup).await;
+    let put = |key: &str, bytes: &'static str| {
+        client.put_object().bucket(BUCKET).key(key).body(ByteStream::from_static(bytes.as_bytes())).send()
+    };
+    let ours = client.head_object().bucket(BUCKET).key("trips/gone").send().await.unwrap();
+    for (key, bytes) in [("trips/over", "HIS over"), ("trips/gone", "HIS gone"), ("trips/same", "our same")] {
+        put(key, bytes).await.unwrap();
+    }
+    let delete = client.delete_object().bucket(BUCKET);
+    delete.clone().key("trips/hidden").send().await.unwrap();
+    delete.key("trips/gone").version_id(ours.version_id().unwrap()).send().await.unwrap();
+
+    let expected = BTreeMap::from([
+        ("trips/gone", Differs::VersionGone),
+        ("trips/hidden", Differs::Missing),
+        ("trips/over", Differs::Content),
+    ]);
+    let (differences, report) = verify(&backup, options()).await;
+    assert_eq!(named(&differences), expected);
+    assert_eq!((report.verified.objects.files, report.unchecked), (5, 0));
+    for found in differences.iter().filter(|found| found.what != Differs::VersionGone) {
+        let note = found.note.as_deref().unwrap_or_default();
+        assert!(note.contains("our version") && note.contains("is still there"), "{found:?}");
+    }
+
+    let (differences, _) = verify(&backup, options().deep(true).repair(true)).await;
+    assert_eq!(named(&differences), expected);
+    assert_eq!(run(&backup).await.uploaded.files, 3);
+    assert_eq!(verify(&backup, options().deep(true)).await.0, []);
+    drop(client);
+    tokio::task::spawn_blocking(move || drop(moto)).await.unwrap();
 }
