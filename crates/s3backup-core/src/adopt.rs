@@ -93,11 +93,12 @@ impl Backup {
             let why = "this one has no state directory".to_owned();
             return Err(Error::NoCatalog { job: job.name.clone(), why });
         }
-        let bucket = job.connect().await.map_err(Error::Transfer)?;
+        let bucket = Box::pin(job.connect()).await.map_err(Error::Transfer)?;
         let seen =
             Box::pin(latest::read(&bucket, job)).await.map_err(|fatal| Error::NotRead(fatal.message))?;
-        settle(job, &bucket, &memory, &seen).await.map_err(|fatal| Error::NotRead(fatal.message))?;
-        list_bucket(job, &bucket, &memory).await?;
+        let settled = Box::pin(settle(job, &bucket, &memory, &seen)).await;
+        settled.map_err(|fatal| Error::NotRead(fatal.message))?;
+        Box::pin(list_bucket(job, &bucket, &memory)).await?;
         let run = RunId::new((job.clock)(), (job.random)());
         let mut work = Adoption {
             job,
@@ -110,7 +111,7 @@ impl Backup {
             left: Tally::default(),
             report: AdoptReport::default(),
         };
-        work.walk(&cancel).await?;
+        Box::pin(work.walk(&cancel)).await?;
         let Adoption { mut report, left, .. } = work;
         report.interrupted = cancel.is_cancelled();
         if !report.interrupted {

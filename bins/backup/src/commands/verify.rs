@@ -67,6 +67,9 @@ fn exit(report: &VerifyReport) -> Exit {
 async fn watch(mut verify: Verify, common: &Common, interrupts: &Interrupts) -> Result<VerifyReport, Stop> {
     let cancel = verify.cancel_token();
     let mut told = Instant::now();
+    let slow = tokio::time::sleep(PROGRESS);
+    tokio::pin!(slow);
+    let mut is_listing = false;
     loop {
         let event = tokio::select! {
             event = verify.next() => event,
@@ -74,7 +77,13 @@ async fn watch(mut verify: Verify, common: &Common, interrupts: &Interrupts) -> 
                 cancel.cancel();
                 continue;
             }
+            () = &mut slow, if is_listing && !common.quiet => {
+                is_listing = false;
+                console::say("listing the bucket");
+                continue;
+            }
         };
+        is_listing = matches!(event, Some(VerifyEvent::Listing));
         match event {
             Some(VerifyEvent::Progress { checked, of }) if told.elapsed() >= PROGRESS && !common.quiet => {
                 told = Instant::now();
@@ -103,21 +112,20 @@ fn line(difference: &Difference, as_json: bool) -> Result<String, Stop> {
     if as_json {
         return serde_json::to_string(difference).map_err(|error| Stop::failed(error.to_string()));
     }
-    let mut line = format!("{:<12}{}", difference.what.as_str().to_uppercase(), difference.key);
-    if let (Differs::Size, Some(found)) = (difference.what, &difference.found) {
-        line.push_str(&format!(" ({} bytes, expected {})", found.size, difference.expected.size));
-    }
-    if let Some(note) = &difference.note {
-        line.push_str(&format!(": {note}"));
-    }
-    match difference.repair {
-        Some(Repair::Marked) => line.push_str(" -> the next run sends it again"),
-        Some(Repair::FileGone) => {
-            line.push_str(&format!(" -> nothing can mend it: {} is gone too", difference.path));
+    let lengths = match (difference.what, &difference.found) {
+        (Differs::Size, Some(found)) => {
+            format!(" ({} bytes, expected {})", found.size, difference.expected.size)
         }
-        None => {}
-    }
-    Ok(line)
+        _ => String::new(),
+    };
+    let note = difference.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+    let repair = match difference.repair {
+        Some(Repair::Marked) => " -> the next run sends it again".to_owned(),
+        Some(Repair::FileGone) => format!(" -> nothing can mend it: {} is gone too", difference.path),
+        None => String::new(),
+    };
+    let what = difference.what.as_str().to_uppercase();
+    Ok(format!("{what:<12} {}{lengths}{note}{repair}", difference.key))
 }
 
 fn print_report(report: &VerifyReport, common: &Common) -> Result<(), Stop> {

@@ -228,7 +228,9 @@ impl Desk<'_> {
         let destination = self.checker.memory.destination;
         let count = count.min(MAX_SAMPLE);
         let rows = self.checker.memory.with(move |catalog| catalog.sample(destination, count, seed)).await?;
-        rows.iter().for_each(|row| self.report.of.add(row.stored_size));
+        for row in &rows {
+            self.report.of.add(row.stored_size);
+        }
         for row in rows {
             self.give(row, false).await?;
         }
