@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::stream::{self, StreamExt};
 use s3backup_catalog::{FileRow, FileState, Hints};
 use s3backup_discovery::discover;
-use s3backup_model::{Entry, FileStat, Key, RunId, Tally};
+use s3backup_model::{Entry, FileStat, Key, RunId, Skipped, Tally};
 use s3backup_transfer::{Bucket, Compared, Error as TransferError, Stored};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -67,7 +67,9 @@ pub struct AdoptReport {
     pub not_adopted: Vec<Key>,
     /// Files that are not in the bucket: the next run sends them.
     pub only_local: Tally,
-    /// Objects below the prefix that belong to no file. Not counted when it was cut short.
+    /// Files that were left out, as a run leaves them out; what the bucket has of them was not looked at.
+    pub skipped: Skipped,
+    /// Objects below the prefix that belong to no file that was looked at. Not counted when it was cut short.
     pub only_in_bucket: Tally,
     /// What could not be compared, and why; the first 1,000.
     pub failed: Vec<String>,
@@ -151,6 +153,7 @@ impl Adoption<'_> {
         while let Some(batch) = plan.next().await {
             let batch = batch?;
             self.report.known.merge(batch.unchanged);
+            self.report.skipped.merge(&batch.skipped);
             let mut candidates = Vec::new();
             for line in batch.lines {
                 match line {

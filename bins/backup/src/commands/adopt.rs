@@ -61,11 +61,19 @@ fn text_of(report: &AdoptReport, arguments: &cli::Adopt) -> String {
         (report.different, format!("are different in the bucket: {what_then}")),
         (report.unprovable, format!("cannot be proved to be the same: {what_then}")),
         (report.only_local, "are not in the bucket: the next run sends them".to_owned()),
-        (report.only_in_bucket, "are in the bucket and belong to no file".to_owned()),
+        (report.only_in_bucket, "are in the bucket and belong to none of these files".to_owned()),
     ] {
         if count.files > 0 {
             lines.push(format!("  {} {what}", tally(count)));
         }
+    }
+    if report.skipped.files > 0 {
+        let by = &report.skipped.by_reason;
+        lines.push(format!(
+            "  {} left out as a run leaves them out, {} of them because they are too young",
+            human::files(report.skipped.files),
+            human::count(by.too_young)
+        ));
     }
     lines.extend(report.not_adopted.iter().take(NAMED).map(|key| format!("    {key}")));
     lines.extend(report.failed.iter().take(NAMED).map(|why| format!("  not compared: {why}")));

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
 use s3backup_core::{
     Difference, Differs, Repair, RunId, Verify, VerifyEvent, VerifyOptions, VerifyReport, VerifyScope,
@@ -39,7 +40,7 @@ fn scope(arguments: &cli::Verify, timezone: Tz) -> Result<VerifyScope, Stop> {
         });
     }
     if let Some(text) = &arguments.since {
-        return moment(text, timezone).map(VerifyScope::Since).ok_or_else(|| {
+        return beginning(text, timezone).map(VerifyScope::Since).ok_or_else(|| {
             Stop::usage(format!("--since {text}: it is no time; write 2026-11-23 or \"2026-11-23 20:00\""))
         });
     }
@@ -50,6 +51,17 @@ fn scope(arguments: &cli::Verify, timezone: Tz) -> Result<VerifyScope, Stop> {
         }
         None => VerifyScope::All,
     })
+}
+
+/// A moment as a person writes it; of a day, its beginning.
+fn beginning(text: &str, timezone: Tz) -> Option<DateTime<Utc>> {
+    match text.parse::<NaiveDate>() {
+        Ok(day) => {
+            let end_of_the_day_before = moment(&day.pred_opt()?.to_string(), timezone)?;
+            Some(end_of_the_day_before + TimeDelta::nanoseconds(1))
+        }
+        Err(_) => moment(text, timezone),
+    }
 }
 
 fn exit(report: &VerifyReport) -> Exit {
@@ -140,6 +152,9 @@ fn print_report(report: &VerifyReport, common: &Common) -> Result<(), Stop> {
     let looked = format!("{} of {}", human::count(verified.objects.files), human::files(report.of.files));
     let mut lines = vec![match (report.interrupted, verified.differ) {
         (true, differ) => format!("interrupted: {looked} verified, {} differ", human::count(differ)),
+        (false, 0) if report.of.files == 0 => {
+            "nothing to verify: no object of the backup is of these".to_owned()
+        }
         (false, 0) if report.unchecked == 0 => format!("{looked} verified: all as it should be"),
         (false, differ) => format!("{looked} verified: {} differ", human::count(differ)),
     }];
@@ -170,10 +185,23 @@ fn print_report(report: &VerifyReport, common: &Common) -> Result<(), Stop> {
         lines.push(format!("  the next `backup run` sends {} again", human::files(repair.marked)));
         if repair.file_gone > 0 {
             lines.push(format!(
-                "  {} cannot be mended: they are gone from the source too",
+                "  {} cannot be mended: gone from the source as well",
                 human::files(repair.file_gone)
             ));
         }
     }
     console::show(&lines.join("\n")).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_begins_at_midnight_of_the_job() {
+        let beginning = |text| beginning(text, chrono_tz::Asia::Seoul).map(|at| at.to_rfc3339());
+        assert_eq!(beginning("2026-11-23").unwrap(), "2026-11-22T15:00:00+00:00");
+        assert_eq!(beginning("2026-11-23 20:00").unwrap(), "2026-11-23T11:00:00+00:00");
+        assert_eq!(beginning("soon"), None);
+    }
 }

@@ -77,6 +77,19 @@ fn what_cannot_be_checked_is_no_success() {
 }
 
 #[test]
+fn a_day_is_meant_from_its_beginning() {
+    let world = World::new();
+    world.file("a", b"1");
+    // The job's days are those of UTC.
+    let today = chrono::Utc::now().date_naive().to_string();
+    world.run(&["run"]).expect(0);
+    let ended = world.run(&["verify", "--since", &today, "--json"]);
+    assert_eq!(lines(&ended.expect(0).out)[0]["objects"]["files"], 1);
+    let none = world.run(&["verify", "--since", "2099-01-01"]);
+    assert!(none.expect(0).out.contains("nothing to verify"), "{}", none.out);
+}
+
+#[test]
 fn a_sample_prints_its_seed() {
     let world = rotten();
     let ended = world.run(&["verify", "--sample", "4", "--json"]);
