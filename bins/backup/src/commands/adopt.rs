@@ -52,25 +52,25 @@ fn text_of(report: &AdoptReport, arguments: &cli::Adopt) -> String {
         format!("{} adopted", tally(report.adopted))
     }];
     let what_then = if arguments.replace_different {
-        "the next run overwrites them"
+        "; the next run overwrites them"
     } else {
-        "the next run leaves them alone and names them; --replace-different lets it overwrite them"
+        "; the next run leaves them alone, unless --replace-different was given here"
     };
-    for (count, what) in [
-        (report.known, "were known already".to_owned()),
-        (report.different, format!("are different in the bucket: {what_then}")),
-        (report.unprovable, format!("cannot be proved to be the same: {what_then}")),
-        (report.only_local, "are not in the bucket: the next run sends them".to_owned()),
-        (report.only_in_bucket, "are in the bucket and belong to none of these files".to_owned()),
+    for (count, name, what) in [
+        (report.known, "known already", ""),
+        (report.different, "different in the bucket", what_then),
+        (report.unprovable, "not to be proved the same", what_then),
+        (report.only_local, "only here", "; the next run sends them"),
+        (report.only_in_bucket, "only in the bucket", ""),
     ] {
         if count.files > 0 {
-            lines.push(format!("  {} {what}", tally(count)));
+            lines.push(format!("  {name}: {}{what}", tally(count)));
         }
     }
     if report.skipped.files > 0 {
         let by = &report.skipped.by_reason;
         lines.push(format!(
-            "  {} left out as a run leaves them out, {} of them because they are too young",
+            "  left out, as a run does: {}, {} of them too young",
             human::files(report.skipped.files),
             human::count(by.too_young)
         ));
