@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use s3backup_core::aws_sdk_s3::Client;
 use s3backup_core::aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use s3backup_core::aws_sdk_s3::primitives::ByteStream;
-use s3backup_core::aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
+use s3backup_core::aws_sdk_s3::types::{BucketVersioningStatus, ChecksumAlgorithm, VersioningConfiguration};
 use s3backup_core::manifest::{Line, Op, SnapshotIndex};
 use s3backup_core::options::{ChecksumKind, PruneRules, TransferSettings};
 use s3backup_core::{
@@ -514,7 +514,8 @@ async fn old_files_leave_the_disk_and_are_neither_gone_nor_missing() {
 
 #[tokio::test]
 async fn only_what_is_proved_and_exactly_as_it_was_leaves_the_disk() {
-    let days = old_files(&["changed", "missing", "swapped", "tampered", "below/link", "young"]).await;
+    let days =
+        old_files(&["changed", "missing", "swapped", "tampered", "unproved", "below/link", "young"]).await;
     days.run().await;
     let data = days.bench.data();
     let client = days.bench.client();
@@ -522,8 +523,12 @@ async fn only_what_is_proved_and_exactly_as_it_was_leaves_the_disk() {
     std::fs::write(data.join("changed"), "CHANGED").unwrap();
     days.stamp(&data.join("changed"), TimeDelta::days(41));
     client.delete_object().bucket(BUCKET).key("trips/missing").send().await.unwrap();
+    // One of them with a checksum that can be compared, one with another ETag alone.
     let body = ByteStream::from_static(b"TAMPERED");
-    client.put_object().bucket(BUCKET).key("trips/tampered").body(body).send().await.unwrap();
+    let put = client.put_object().bucket(BUCKET).key("trips/tampered").body(body);
+    put.checksum_algorithm(ChecksumAlgorithm::Crc64Nvme).send().await.unwrap();
+    let body = ByteStream::from_static(b"UNPROVED");
+    client.put_object().bucket(BUCKET).key("trips/unproved").body(body).send().await.unwrap();
     // Somebody puts links where files and directories were.
     let beside = days.bench.dir("beside");
     std::fs::rename(data.join("swapped"), beside.join("swapped")).unwrap();
@@ -539,11 +544,12 @@ async fn only_what_is_proved_and_exactly_as_it_was_leaves_the_disk() {
         ("missing", PruneState::Differs),
         ("swapped", PruneState::Left),
         ("tampered", PruneState::Differs),
+        ("unproved", PruneState::Differs),
     ];
     assert_eq!(states, expected.map(|(name, state)| (format!("trips/{name}"), state)).into());
     let report = report.unwrap();
-    assert_eq!((report.local.files, report.left, report.differ), (0, 5, 2));
-    for name in ["changed", "missing", "swapped", "tampered", "below/link", "young"] {
+    assert_eq!((report.local.files, report.left, report.differ), (0, 6, 3));
+    for name in ["changed", "missing", "swapped", "tampered", "unproved", "below/link", "young"] {
         assert!(data.join(name).exists(), "{name}");
     }
     assert!(beside.join("swapped").exists() && beside.join("below/link").exists());
