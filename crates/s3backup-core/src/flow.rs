@@ -210,6 +210,7 @@ impl Run<'_> {
     }
 
     fn upload(&self, entry: Entry, key: Key, known: Option<Known>, hold: bool) -> Upload {
+        let known = known.map(|known| Known { is_unsettled: self.is_unsettled, ..known });
         let follow_symlinks = self.job.follows_symlinks(entry.source);
         let file_id = self.job.naming.file_id(&entry);
         Upload { entry, key, file_id, follow_symlinks, known, hold }
@@ -559,6 +560,7 @@ mod tests {
             verified: None,
             beacon: None,
             is_overdue: false,
+            is_unsettled: false,
         };
 
         let all_are_sent = async {

@@ -91,6 +91,7 @@ pub(crate) async fn run(
         verified: None,
         beacon: None,
         is_overdue: false,
+        is_unsettled: false,
     };
     let bucket = run.work_and_say_when_stopping().await;
     // What is cancelled later than this is too late to cut any work short.
@@ -163,6 +164,8 @@ pub(crate) struct Run<'a> {
     pub(crate) beacon: Option<Arc<Mutex<Beacon>>>,
     /// Whether it was interrupted because it took too long.
     pub(crate) is_overdue: bool,
+    /// Whether an earlier run may have replaced objects of which it did not hear.
+    pub(crate) is_unsettled: bool,
 }
 
 impl Run<'_> {
@@ -321,6 +324,7 @@ impl Run<'_> {
         let before = if let Seen::Present(latest, _) = seen { Some(latest.clone()) } else { None };
         let noted = self.memory.with(move |catalog| {
             catalog.begin_run(memory.destination, &id, at)?;
+            let is_unsettled = start::note_unsettled(catalog, &memory.label)?;
             let reference = start::identity(catalog, &job, before.as_deref(), memory.is_lasting)?;
             let duty = match &job.schedule {
                 Some(options) => Duty::look(catalog, options, at)?,
@@ -330,9 +334,11 @@ impl Run<'_> {
             let runs = runs.into_iter().filter_map(|row| row.summary).collect();
             let verified = remembered(catalog, &memory.label)?.or(before.and_then(|latest| latest.verified));
             let started_at = report::local(&job, at);
-            Ok((latest::of_run(&job, &id, started_at, reference, verified, runs), duty))
+            let latest = latest::of_run(&job, &id, started_at, reference, verified, runs);
+            Ok((latest, duty, is_unsettled))
         });
-        let (latest, duty) = noted.await?;
+        let (latest, duty, is_unsettled) = noted.await?;
+        self.is_unsettled = is_unsettled;
         self.verified.clone_from(&latest.verified);
         self.days = duty.days(self.begun.at.with_timezone(&self.job.timezone).date_naive());
         if duty.is_too_much {

@@ -9,7 +9,7 @@ use crate::checksum::encode_crc64;
 use crate::control::WriteCondition;
 use crate::engine::{FileTransfer, Stored, on_blocking_thread};
 use crate::read::{OpenFile, Read};
-use crate::{ChecksumKind, Error};
+use crate::{ChecksumKind, Error, ServiceError};
 
 /// What the caller knows the bucket to hold for a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,12 +27,15 @@ pub struct Known {
     /// The object is not what it should be: the file is sent whatever its bytes are, over the object with this ETag
     /// (empty: there is none). What the server claims of the object is not believed.
     pub is_doubtful: bool,
+    /// Somebody may have replaced the object for this file and not have heard of it. Before a file with these bytes counts
+    /// as stored, the server is asked whether the object still has this ETag; else the file is sent.
+    pub is_unsettled: bool,
 }
 
 impl FileTransfer {
     /// What a read of the file means beside what is known of its object: stored already, held back, or (`None`) to be
     /// sent.
-    pub(crate) fn compare_with_known(
+    pub(crate) async fn compare_with_known(
         &self,
         path: &Path,
         stat: FileStat,
@@ -43,7 +46,10 @@ impl FileTransfer {
         if self.hold && !is_same {
             return Err(Error::Held { path: path.to_owned() });
         }
-        Ok((is_same && !known.is_doubtful).then(|| Stored {
+        if !is_same || known.is_doubtful || (known.is_unsettled && !self.is_still(known).await?) {
+            return Ok(None);
+        }
+        Ok(Some(Stored {
             stat,
             crc64nvme: known.crc64nvme.clone(),
             checksum: known.checksum.clone(),
@@ -51,6 +57,16 @@ impl FileTransfer {
             version_id: known.version_id.clone(),
             sent: false,
         }))
+    }
+
+    /// Whether the object is the one that is known.
+    async fn is_still(&self, known: &Known) -> Result<bool, Error> {
+        match self.head().await {
+            Ok(info) => Ok(info.is_some_and(|info| info.etag == known.etag)),
+            // A host that may only write cannot look.
+            Err(error) if error.service().is_some_and(ServiceError::is_denied) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// The same for a file that is not kept in memory. It is read only if that can make a difference.
@@ -72,7 +88,7 @@ impl FileTransfer {
             Ok(if reader.is_steady()? { hashed } else { Read::Torn })
         });
         let Read::Steady(sums) = self.gate().unless_cancelled(hashed).await?? else { return Ok(Read::Torn) };
-        self.compare_with_known(&file.path, file.stat, sums.crc64).map(Read::Steady)
+        self.compare_with_known(&file.path, file.stat, sums.crc64).await.map(Read::Steady)
     }
 
     /// Whether the object is known to be other than it should be, whatever the server says of it.

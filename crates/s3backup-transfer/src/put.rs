@@ -54,7 +54,7 @@ impl FileTransfer {
                 return Ok(Read::Torn);
             }
         };
-        if let Some(stored) = self.compare_with_known(path, stat, sums.crc64)? {
+        if let Some(stored) = self.compare_with_known(path, stat, sums.crc64).await? {
             return Ok(Read::Steady(stored));
         }
         let stored = self.put(Payload::Whole(bytes), &sums, stat).await?;

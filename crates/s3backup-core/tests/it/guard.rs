@@ -175,7 +175,10 @@ async fn large_files_are_guarded_as_small_ones_are() {
         std::fs::write(file, vec![number; 6 << 20]).unwrap();
     }
     let (report, requests) = counted(&bench, &job()).await;
-    assert_eq!((report.unchanged.files, requests), (12, quiet_but(1)), "restored");
+    let mut expected = quiet_but(1);
+    // The run before did not succeed: what it may have replaced is looked at.
+    expected.insert("HeadObject", 12);
+    assert_eq!((report.unchanged.files, requests), (12, expected), "restored");
 }
 
 #[tokio::test]

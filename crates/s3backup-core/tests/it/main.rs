@@ -21,5 +21,6 @@ mod plan;
 mod prune;
 mod recognise;
 mod steps;
+mod unsettled;
 mod verify;
 mod whole_run;

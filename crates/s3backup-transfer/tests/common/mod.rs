@@ -217,6 +217,7 @@ pub(crate) fn known(stored: &Stored) -> Known {
         etag: stored.etag.clone(),
         version_id: stored.version_id.clone(),
         is_doubtful: false,
+        is_unsettled: false,
     }
 }
 

@@ -209,6 +209,24 @@ async fn a_lost_reply_to_a_doubtful_file_counts_as_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_may_have_been_replaced_is_asked_for() {
+    for (name, size) in SIZES {
+        let store = Store::embedded().await;
+        let first = store_first(&store, name, size).await;
+        let unsettled = || Some(Known { is_unsettled: true, ..known(&first) });
+        let again = || Upload { known: unsettled(), ..store.file(name, &noise(1, size)) };
+        let before = store.server().stats();
+        assert!(!send(&store, again()).await.unwrap().sent);
+        assert_eq!(requests_since(&store, &before), [(Operation::HeadObject, 1)], "{name}");
+        // Our own, of which nobody heard.
+        let other = Upload { known: Some(known(&first)), ..store.file(name, &noise(2, size)) };
+        assert!(send(&store, other).await.unwrap().sent);
+        assert!(send(&store, again()).await.unwrap().sent);
+        assert!(store.get(name).await.unwrap() == noise(1, size));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_held_is_not_sent() {
     for (name, size) in SIZES {
         let store = Store::embedded().await;
