@@ -134,6 +134,7 @@ pub(crate) struct Init {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_field_names, reason = "fields are named as the flags are")]
 pub(crate) struct Run {
     /// Say what would be done and do nothing
     #[arg(long)]

@@ -130,7 +130,7 @@ impl Beacon {
                 Err(error)
                     if error.is_precondition() || error.service().is_some_and(ServiceError::is_not_found) =>
                 {
-                    self.look_again().await?
+                    self.look_again().await?;
                 }
                 Err(error) => return Err(not_written(&error.to_line())),
             }

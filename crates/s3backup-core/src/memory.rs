@@ -47,7 +47,7 @@ impl Memory {
         let path = dir.join(DATABASE);
         let opened =
             Catalog::open(&path).map_err(Error::Catalog).and_then(|catalog| Self::begin(catalog, job, true));
-        let mut memory = match opened {
+        let memory = match opened {
             Err(Error::Catalog(error)) if error.is_corrupt() => {
                 let aside =
                     set_aside(&path, job).map_err(|cause| Error::State { path: path.clone(), cause })?;
@@ -57,8 +57,7 @@ impl Memory {
             }
             other => other?,
         };
-        memory._lock = Some(Arc::new(lock));
-        Ok(memory)
+        Ok(Self { _lock: Some(Arc::new(lock)), ..memory })
     }
 
     /// The same catalog and lock after all files of the destination were forgotten.

@@ -18,6 +18,10 @@ use crate::memory::Memory;
 use crate::plan::{Naming, Reason};
 
 /// One line of a plan.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all lines are of the large kind, and a batch is bounded"
+)]
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Planned {
@@ -315,6 +319,7 @@ pub(crate) fn known_of(row: &FileRow) -> Known {
         etag: row.etag.clone(),
         version_id: row.version_id.clone(),
         is_doubtful: row.state == FileState::Doubtful,
+        is_unsettled: false,
     }
 }
 

@@ -14,6 +14,7 @@ use crate::events::Emitter;
 use crate::record::Shelf;
 use crate::run::Run;
 use crate::snapshot;
+use crate::start;
 
 /// The report of a run of which nothing is known yet.
 pub(crate) fn empty(job: &Job, run_id: RunId, started_at: DateTime<FixedOffset>) -> RunReport {
@@ -79,12 +80,14 @@ impl Run<'_> {
     /// is there; then the catalog learns it, and last `latest.json`, which may lag and never runs ahead. `report` is then
     /// what was stored, unless storing failed.
     pub(crate) async fn store(&mut self, bucket: &Bucket, report: &mut RunReport) {
-        let shelf = self.job.shelf(bucket);
+        let control = self.job.shelf(bucket);
         self.record.close_segment(self.events).await;
-        self.record.store_segments(self.events, &shelf).await;
+        self.record.store_segments(self.events, &control).await;
         self.seal(report);
         let stored = match serde_json::to_vec_pretty(report) {
-            Ok(bytes) => shelf.store(&format!("runs/{}.json", report.run_id), bytes.into()).await.map(|_| ()),
+            Ok(bytes) => {
+                control.store(&format!("runs/{}.json", report.run_id), bytes.into()).await.map(|_| ())
+            }
             Err(error) => Err(error.to_string()),
         };
         let is_listed = stored.is_ok() && self.record.is_all_listed();
@@ -95,7 +98,7 @@ impl Run<'_> {
         }
         if is_listed {
             self.mark_listed().await;
-            self.snapshot(&shelf, report).await;
+            self.snapshot(&control, report).await;
         }
         self.remember_end(report).await;
         self.say_in_latest(report).await;
@@ -109,7 +112,7 @@ impl Run<'_> {
     }
 
     /// After some runs that changed something, the state as a whole is stored.
-    async fn snapshot(&mut self, shelf: &Shelf<'_>, report: &RunReport) {
+    async fn snapshot(&mut self, control: &Shelf<'_>, report: &RunReport) {
         if self.cancel.is_cancelled() {
             return;
         }
@@ -123,7 +126,7 @@ impl Run<'_> {
         if !is_due {
             return;
         }
-        match snapshot::write(self.job, shelf, &self.memory, &self.id).await {
+        match snapshot::write(self.job, control, &self.memory, &self.id).await {
             Ok(()) => {
                 let label = Arc::clone(&self.memory.label);
                 let noted = self.memory.with(move |catalog| snapshot::count_anew(catalog, &label)).await;
@@ -144,7 +147,14 @@ impl Run<'_> {
     pub(crate) async fn remember_end(&mut self, report: &RunReport) {
         let destination = self.memory.destination;
         let (summary, duty) = (RunSummary::from(report), self.duty.clone());
+        let skipped = report.skipped.by_reason;
+        // What was not looked at now is no better known than before.
+        let is_settled = report.outcome == Outcome::Success && skipped.too_young + skipped.not_selected == 0;
+        let label = Arc::clone(&self.memory.label);
         let noted = self.memory.with(move |catalog| {
+            if is_settled {
+                start::note_settled(catalog, &label)?;
+            }
             duty.settle(catalog, summary.outcome, &summary.run_id)?;
             catalog.end_run(destination, &summary)
         });

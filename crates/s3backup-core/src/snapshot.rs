@@ -72,12 +72,10 @@ impl Writer<'_> {
     async fn push(&mut self, line: &s3backup_model::manifest::Line) -> Result<(), Error> {
         let made = |cause| Error::Segment { cause };
         self.total.add(line.size);
-        let (mut segment, first) = match self.open.take() {
-            Some((segment, first, _)) => (segment, first),
-            None => {
-                let segment = Segment::start(self.run, self.segments.len() as u64).map_err(made)?;
-                (segment, line.key.clone())
-            }
+        let (mut segment, first) = if let Some((segment, first, _)) = self.open.take() {
+            (segment, first)
+        } else {
+            (Segment::start(self.run, self.segments.len() as u64).map_err(made)?, line.key.clone())
         };
         segment.push(line).map_err(made)?;
         if segment.is_full(MAX_LINES) {

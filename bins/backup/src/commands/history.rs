@@ -13,12 +13,12 @@ pub(crate) async fn run(common: &Common, arguments: &cli::History) -> Result<Exi
         let text = serde_json::to_string(&runs).map_err(|error| Stop::failed(error.to_string()))?;
         return console::show(&text);
     }
-    let lines = runs.iter().map(|run| match &run.summary {
-        Some(summary) => format!("{}  {}", run.run_id, one_line(summary)),
-        None => {
+    let lines = runs.iter().map(|run| {
+        let Some(summary) = &run.summary else {
             let at = run.started_at.format("%Y-%m-%d %H:%M:%S");
-            format!("{}  {at} did not end: it goes on, or was killed", run.run_id)
-        }
+            return format!("{}  {at} did not end: it goes on, or was killed", run.run_id);
+        };
+        format!("{}  {}", run.run_id, one_line(summary))
     });
     console::show(&lines.collect::<Vec<_>>().join("\n"))
 }

@@ -59,12 +59,11 @@ pub(super) fn moment(text: &str, timezone: Tz) -> Option<DateTime<Utc>> {
     }
     let formats = ["%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"];
     let local = formats.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok());
-    let local = match local {
-        Some(local) => local,
-        None => {
-            let next = text.parse::<NaiveDate>().ok()?.succ_opt()?;
-            next.and_time(NaiveTime::MIN) - TimeDelta::nanoseconds(1)
-        }
+    let local = if let Some(local) = local {
+        local
+    } else {
+        let next = text.parse::<NaiveDate>().ok()?.succ_opt()?;
+        next.and_time(NaiveTime::MIN) - TimeDelta::nanoseconds(1)
     };
     timezone.from_local_datetime(&local).latest().map(|at| at.to_utc())
 }

@@ -61,7 +61,7 @@ async fn watch(
             Some(RestoreEvent::Restored { name, bytes }) => {
                 if is_dry && !common.json {
                     // A reader that went away ends the printing and not the count.
-                    let _ = console::print(&format!("{:>14}  {name}", bytes));
+                    let _ = console::print(&format!("{bytes:>14}  {name}"));
                 }
                 progress.add(bytes);
             }

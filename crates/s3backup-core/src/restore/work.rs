@@ -55,7 +55,7 @@ pub(super) async fn restore(
                     Some(ended) = tasks.join_next() => report.take(ended, &events).await,
                 }
             }
-            let is_outside = worker.is_outside(&files.job, &row);
+            let is_outside = Worker::is_outside(&files.job, &row);
             tasks.spawn(worker.clone().restore(row, name, is_outside));
         }
     }
@@ -140,7 +140,7 @@ enum Problem {
 }
 
 impl Worker {
-    fn is_outside(&self, job: &Job, row: &FileRow) -> bool {
+    fn is_outside(job: &Job, row: &FileRow) -> bool {
         job.naming.below_destination(&row.key).is_none() || job.naming.is_reserved(row.key.as_str())
     }
 
