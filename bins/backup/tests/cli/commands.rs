@@ -13,7 +13,8 @@ fn plan_lists_what_a_run_would_do_and_does_nothing() {
     let ended = world.run(&["plan", "--json"]);
     let lines: Vec<Value> =
         ended.expect(0).out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(lines.len(), 2);
+    assert_eq!(lines.len(), 3);
+    assert_eq!(lines[2], serde_json::json!({ "action": "unchanged", "files": 0, "bytes": 0 }));
     let upload = lines.iter().find(|line| line["action"] == "upload").unwrap();
     assert_eq!((&upload["key"], &upload["bytes"]), (&"trips/a.json".into(), &5.into()));
     assert_eq!(lines.iter().find(|line| line["action"] == "skip").unwrap()["reason"], "excluded");

@@ -83,13 +83,15 @@ fn names_that_are_hostile_arrive() {
             .unwrap()
             .replace("path = \"data\"", "path = \"data\"\nmin_age = \"0s\""),
     );
-    let report = world.run(&["run", "--json"]).expect(0).json();
-    assert_eq!(report["uploaded"]["files"], 6);
     let plan = world.run(&["plan"]);
-    for line in plan.expect(0).out.lines() {
+    assert_eq!(plan.expect(0).out.lines().count(), 6, "a name broke a line: {}", plan.out);
+    for line in plan.out.lines() {
         assert!(line.starts_with("upload  "), "a name broke the line: {line:?}");
     }
     assert!(plan.out.contains("trips/not-utf8-%FF%FE"), "{}", plan.out);
+    let report = world.run(&["run", "--json"]).expect(0).json();
+    assert_eq!(report["uploaded"]["files"], 6);
+    assert_eq!(world.run(&["plan"]).expect(0).out, "unchanged 6 files (51 B)\n");
 }
 
 #[test]
@@ -213,7 +215,12 @@ fn sigterm_ends_a_run_within_three_seconds() {
     let report = ended.expect(130).json();
     assert_eq!(report["outcome"], "interrupted");
     assert_eq!(report["uploaded"]["files"], 1, "what was finished is recorded: {report}");
-    assert_eq!(world.server.stats().of(Operation::AbortMultipartUpload), 1);
+    assert_eq!(world.server.stats().of(Operation::AbortMultipartUpload), 0, "the next run goes on with it");
+
+    world.server.faults().clear();
+    let report = world.run(&["run", "--json"]).expect(0).json();
+    assert_eq!(report["uploaded"]["files"], 1, "{report}");
+    assert_eq!(world.server.stats().of(Operation::CreateMultipartUpload), 1, "it is the same upload");
 }
 
 #[test]
