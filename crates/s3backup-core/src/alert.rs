@@ -1,7 +1,7 @@
 //! What a run means to a person.
 
 use bytesize::ByteSize;
-use s3backup_model::{Alert, AlertKind, DueState, Outcome, RunReport, StepState};
+use s3backup_model::{Alert, AlertKind, Outcome, RunReport, StepState};
 
 /// The most failures that an alert names; the report has the others.
 const FAILURES: usize = 10;
@@ -33,14 +33,9 @@ pub fn of_run(report: &RunReport, log: Option<&str>) -> Alert {
         });
         facts.push((format!("Step {}", step.name), why.to_owned()));
     }
-    let made_up: Vec<String> = report
-        .due
-        .iter()
-        .filter(|due| due.state == DueState::CaughtUp)
-        .map(|due| due.at.format("%Y-%m-%d %H:%M").to_string())
-        .collect();
+    let made_up = report.made_up_for();
     if !made_up.is_empty() {
-        facts.push(("Made up for".to_owned(), format!("missed due times {}", made_up.join(", "))));
+        facts.push(("Made up for".to_owned(), format!("due times {}", made_up.join(", "))));
     }
     if let Some(log) = log {
         facts.push(("Log".to_owned(), log.to_owned()));
@@ -51,8 +46,8 @@ pub fn of_run(report: &RunReport, log: Option<&str>) -> Alert {
             let moved = count(report.uploaded.files, report.uploaded.bytes);
             let message = match made_up.len() {
                 0 => String::new(),
-                1 => "It also made up for a due time that was missed.".to_owned(),
-                missed => format!("It also made up for {missed} due times that were missed."),
+                1 => "It made up for a due time that was missed or late.".to_owned(),
+                missed => format!("It made up for {missed} due times that were missed or late."),
             };
             (format!("Backup {place}: {moved} uploaded, all is in the bucket"), message)
         }

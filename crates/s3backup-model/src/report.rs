@@ -79,6 +79,24 @@ impl RunReport {
 
     /// The most failures that are listed one by one.
     pub const MAX_FAILED: usize = 1000;
+
+    /// A run that begins later after its due time is said to be late, in whole hours.
+    const LATE_H: i64 = 1;
+
+    /// The due times that the run made up for, for a person: those that passed without a run, and its own if it began
+    /// an hour or more after it, as in `2026-11-19 20:00 (13 h late)`.
+    pub fn made_up_for(&self) -> Vec<String> {
+        let told = self.due.iter().filter_map(|due| {
+            let hours = (self.started_at - due.at).num_hours();
+            let at = due.at.format("%Y-%m-%d %H:%M");
+            match due.state {
+                DueState::CaughtUp => Some(at.to_string()),
+                DueState::Met if hours >= Self::LATE_H => Some(format!("{at} ({hours} h late)")),
+                _ => None,
+            }
+        });
+        told.collect()
+    }
 }
 
 /// How a run ended.

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use s3backup_config::{Loaded, Settings};
-use s3backup_core::{DueState, Error, Event, FailureKind, Outcome, Run, RunReport, line_of};
+use s3backup_core::{Error, Event, FailureKind, Outcome, Run, RunReport, line_of};
 use s3backup_logging::LoggerManager;
 use serde_json::json;
 
@@ -178,14 +178,9 @@ pub(crate) fn summary(report: &RunReport) -> Vec<String> {
     for step in report.steps.iter().filter(|step| step.message.is_some()) {
         lines.push(format!("  step {}: {}", step.name, step.message.as_deref().unwrap_or_default()));
     }
-    let made_up: Vec<String> = report
-        .due
-        .iter()
-        .filter(|due| due.state == DueState::CaughtUp)
-        .map(|due| due.at.format("%Y-%m-%d %H:%M").to_string())
-        .collect();
+    let made_up = report.made_up_for();
     if !made_up.is_empty() {
-        lines.push(format!("  made up for missed due times: {}", made_up.join(", ")));
+        lines.push(format!("  made up for due times: {}", made_up.join(", ")));
     }
     lines.extend(report.warnings.iter().map(|warning| format!("  warning: {warning}")));
     lines
