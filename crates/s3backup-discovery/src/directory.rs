@@ -3,10 +3,14 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 
-use rustix::fs::{self, AtFlags, CWD, Mode, OFlags, Stat};
+use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::retry_on_intr;
 
+use s3backup_model::{FileStat, unix_ns};
+
+use crate::ahead::{Found, Wanted};
 use crate::listing::Listing;
 use crate::place::Place;
 
@@ -18,13 +22,13 @@ pub(crate) struct Id {
 }
 
 impl Id {
-    fn of(stat: &Stat) -> Self {
-        Self { device: stat.st_dev, inode: stat.st_ino }
+    pub(crate) fn of(stat: &FileStat) -> Self {
+        Self { device: stat.device, inode: stat.inode }
     }
 
     /// What a path leads to.
     pub(crate) fn at(path: &Path) -> io::Result<Self> {
-        Ok(Self::of(&fs::stat(path)?))
+        Ok(Self::of(&file_stat(&fs::stat(path)?)))
     }
 }
 
@@ -38,24 +42,41 @@ pub(crate) struct Opened {
 impl Opened {
     /// Opens what a path leads to.
     pub(crate) fn at(path: &Path) -> io::Result<Self> {
-        open(CWD, path, OFlags::empty())
+        Self::within(CWD, path, OFlags::empty())
+    }
+
+    /// Opens a directory in another.
+    pub(crate) fn within(above: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<Self> {
+        let flags = flags | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = retry_on_intr(|| fs::openat(above, path, flags, Mode::empty()))?;
+        let id = Id::of(&file_stat(&fs::fstat(&fd)?));
+        Ok(Self { fd, id })
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct Directory {
     /// `None` while it is closed because there are many below it.
-    fd: Option<OwnedFd>,
+    fd: Option<Arc<OwnedFd>>,
     id: Id,
     /// Length of its whole path.
     len: usize,
     listing: Listing,
+    /// What its files are, where that was looked at ahead of the walk.
+    stats: Vec<Option<FileStat>>,
+    /// Up to where in the listing directories were looked for to read them ahead.
+    ahead: usize,
 }
 
 impl Directory {
     /// A directory where the walk now is.
     pub(crate) fn new(opened: Opened, listing: Listing, place: &Place) -> Self {
-        Self { fd: Some(opened.fd), id: opened.id, len: place.len(), listing }
+        Self::found(Found { opened, listing, stats: Vec::new() }, place)
+    }
+
+    /// A directory where the walk now is, which was read ahead of it.
+    pub(crate) fn found(Found { opened, listing, stats }: Found, place: &Place) -> Self {
+        Self { fd: Some(Arc::new(opened.fd)), id: opened.id, len: place.len(), listing, stats, ahead: 0 }
     }
 
     pub(crate) fn id(&self) -> Id {
@@ -73,8 +94,36 @@ impl Directory {
     }
 
     /// Goes to the next name in it.
-    pub(crate) fn next(&mut self, place: &mut Place) -> io::Result<Option<fs::FileType>> {
+    pub(crate) fn next(&mut self, place: &mut Place) -> io::Result<Option<FileType>> {
         self.listing.next(place.enter(self.len))
+    }
+
+    /// What the file of the name where the walk is was, if it was looked at ahead.
+    pub(crate) fn looked_at(&self) -> Option<FileStat> {
+        *self.stats.get(self.listing.place()?)?
+    }
+
+    /// The place of the name where the walk is, by which it is asked for ahead.
+    pub(crate) fn index(&self) -> Option<usize> {
+        self.listing.place()
+    }
+
+    /// The next directory in it to which the walk has not come and which was not given before, and its place.
+    pub(crate) fn next_ahead(&mut self, place: &Place) -> Option<(usize, Wanted)> {
+        // The walk is at the last that was given.
+        self.ahead = self.ahead.max(self.listing.place().map_or(0, |walk| walk + 1));
+        loop {
+            let index = self.ahead;
+            let (name, kind) = self.listing.get(index)?;
+            self.ahead += 1;
+            if kind == FileType::Directory {
+                let mut relative = place.relative_of(self.len);
+                let start = relative.len();
+                relative.extend_from_slice(name);
+                let above = Arc::clone(self.handle(place).ok()?);
+                return Some((index, Wanted { above, relative, name: start }));
+            }
+        }
     }
 
     /// Gives its descriptor back; it is opened again when it is needed.
@@ -84,20 +133,20 @@ impl Directory {
 
     /// Looks at the name in it where the walk is.
     pub(crate) fn stat(&mut self, place: &Place, flags: AtFlags) -> io::Result<Stat> {
-        Ok(fs::statat(self.handle(place)?, place.name(), flags)?)
+        Ok(fs::statat(self.handle(place)?.as_fd(), place.name(), flags)?)
     }
 
     /// Opens the directory of the name in it where the walk is.
     pub(crate) fn open(&mut self, place: &Place, flags: OFlags) -> io::Result<Opened> {
-        open(self.handle(place)?, place.name(), flags)
+        Opened::within(self.handle(place)?.as_fd(), place.name(), flags)
     }
 
-    fn handle(&mut self, place: &Place) -> io::Result<BorrowedFd<'_>> {
+    fn handle(&mut self, place: &Place) -> io::Result<&Arc<OwnedFd>> {
         let fd = match self.fd.take() {
             Some(fd) => fd,
-            None => self.reopen(self.path(place))?,
+            None => Arc::new(self.reopen(self.path(place))?),
         };
-        Ok(OwnedFd::as_fd(self.fd.insert(fd)))
+        Ok(self.fd.insert(fd))
     }
 
     fn reopen(&self, path: &Path) -> io::Result<OwnedFd> {
@@ -111,9 +160,15 @@ impl Directory {
     }
 }
 
-fn open(above: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<Opened> {
-    let flags = flags | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let fd = retry_on_intr(|| fs::openat(above, path, flags, Mode::empty()))?;
-    let id = Id::of(&fs::fstat(&fd)?);
-    Ok(Opened { fd, id })
+/// What a backup knows of a file.
+pub(crate) fn file_stat(stat: &Stat) -> FileStat {
+    let ns = |seconds, nanoseconds| unix_ns(seconds, i64::try_from(nanoseconds).unwrap_or_default());
+    FileStat {
+        size: u64::try_from(stat.st_size).unwrap_or_default(),
+        mtime_ns: ns(stat.st_mtime, stat.st_mtime_nsec),
+        ctime_ns: ns(stat.st_ctime, stat.st_ctime_nsec),
+        mode: stat.st_mode,
+        inode: stat.st_ino,
+        device: stat.st_dev,
+    }
 }

@@ -4,7 +4,8 @@ use std::env;
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::thread;
 
 use rustix::fs::{FileType, RawDir};
 use rustix::io::Errno;
@@ -12,19 +13,30 @@ use rustix::io::Errno;
 use crate::names::Names;
 use crate::spill::{Merge, Spill};
 
-/// What sorting the names of directories may take.
+/// What the system writes the names of a directory into; as much as the C library takes.
+const BUFFER: usize = 32 * 1024;
+
+/// The most threads that read directories ahead of a walk: what is found must still be planned, and that is the work
+/// of about one thread for three.
+const MAX_HELPERS: usize = 3;
+
+/// What a walk may take.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     /// Bytes of names that a walk holds in memory.
     pub(crate) names: usize,
     /// Where names go that are more.
     pub(crate) temp_dir: PathBuf,
+    /// Threads that read ahead of it.
+    pub(crate) helpers: usize,
 }
 
 impl Default for Limits {
-    /// 16 MiB, which is 600,000 names of 20 bytes, and `$TMPDIR` or `/tmp`.
+    /// 16 MiB, which is 600,000 names of 20 bytes, `$TMPDIR` or `/tmp`, and a thread for every processor but that of
+    /// the walk.
     fn default() -> Self {
-        Self { names: 16 * 1024 * 1024, temp_dir: env::temp_dir() }
+        let others = thread::available_parallelism().map_or(0, |all| all.get() - 1);
+        Self { names: 16 * 1024 * 1024, temp_dir: env::temp_dir(), helpers: others.min(MAX_HELPERS) }
     }
 }
 
@@ -33,6 +45,11 @@ impl Limits {
     /// they hold: the walk must go on, and that many directories of that size are never above one another.
     pub(crate) fn room(&self, held: usize) -> usize {
         self.names.saturating_sub(held).max(self.names / 16)
+    }
+
+    /// How much a directory may take that is read ahead: 64 KiB, some 2,500 names.
+    pub(crate) fn room_ahead(&self) -> usize {
+        self.names / 256
     }
 }
 
@@ -55,13 +72,18 @@ pub(crate) enum Listing {
 }
 
 impl Listing {
+    /// For [`Listing::read`], to be used again and again.
+    pub(crate) fn buffer() -> Vec<u8> {
+        Vec::with_capacity(BUFFER)
+    }
+
     /// Reads the whole directory, so that one that can be read only in part is known before anything in it is handed
-    /// over. At most `room` bytes of names are held; `buffer` is what the system writes into. Asks `pulse` now and
-    /// then whether to go on.
+    /// over. At most `room` bytes of names are held, and more go to a temporary file, if there is a place for it.
+    /// `buffer` is what the system writes into. Asks `pulse` now and then whether to go on.
     pub(crate) fn read(
         dir: BorrowedFd<'_>,
         room: usize,
-        limits: &Limits,
+        temp_dir: Option<&Path>,
         buffer: &mut Vec<u8>,
         pulse: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<Self, Unlisted> {
@@ -82,7 +104,7 @@ impl Listing {
             if matches!(name.to_bytes(), b"." | b"..") || names.push(name, kind, room) {
                 continue;
             }
-            spilled(&mut names, &mut spill, limits).map_err(Unlisted::Unsorted)?;
+            spilled(&mut names, &mut spill, temp_dir).map_err(Unlisted::Unsorted)?;
             names.push(name, kind, room);
         }
         names.sort();
@@ -102,6 +124,27 @@ impl Listing {
         }
     }
 
+    /// The place of the name that [`Listing::next`] gave last, where names are held in memory.
+    pub(crate) fn place(&self) -> Option<usize> {
+        match self {
+            Self::Held { next, .. } => next.checked_sub(1),
+            Self::Spilled(_) => None,
+        }
+    }
+
+    /// The name at a place in the order, where names are held in memory.
+    pub(crate) fn get(&self, place: usize) -> Option<(&[u8], FileType)> {
+        match self {
+            Self::Held { names, .. } => names.get(place),
+            Self::Spilled(_) => None,
+        }
+    }
+
+    /// The names that are held in memory, in order.
+    pub(crate) fn held(&self) -> impl Iterator<Item = (&[u8], FileType)> {
+        (0..).map_while(|place| self.get(place))
+    }
+
     /// Bytes of names that it holds in memory.
     pub(crate) fn size(&self) -> usize {
         match self {
@@ -112,11 +155,11 @@ impl Listing {
 }
 
 /// Moves names from memory to the temporary file.
-fn spilled(names: &mut Names, spill: &mut Option<Spill>, limits: &Limits) -> io::Result<()> {
+fn spilled(names: &mut Names, spill: &mut Option<Spill>, temp_dir: Option<&Path>) -> io::Result<()> {
     names.sort();
     let to = match spill {
         Some(spill) => spill,
-        None => spill.insert(Spill::new(&limits.temp_dir)?),
+        None => spill.insert(Spill::new(temp_dir.ok_or(io::ErrorKind::FileTooLarge)?)?),
     };
     to.add(names)?;
     names.clear();
@@ -140,8 +183,7 @@ mod tests {
             if calls < 2 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
         let fd = File::open(dir.path()).unwrap();
-        let read =
-            Listing::read(fd.as_fd(), limits.names, &limits, &mut Vec::with_capacity(4096), &mut pulse);
+        let read = Listing::read(fd.as_fd(), limits.names, None, &mut Vec::with_capacity(4096), &mut pulse);
         assert!(matches!(read, Err(Unlisted::Stopped)), "{read:?}");
     }
 

@@ -54,6 +54,15 @@ impl Place {
         path(self.whole.get(self.below..).unwrap_or_default())
     }
 
+    /// The path below the source of a directory on the way, with the slash behind it where there is one.
+    pub(crate) fn relative_of(&self, len: usize) -> Vec<u8> {
+        let mut relative = self.whole.get(self.below..len).unwrap_or_default().to_vec();
+        if !relative.is_empty() {
+            relative.push(b'/');
+        }
+        relative
+    }
+
     pub(crate) fn name(&self) -> &Path {
         path(self.whole.get(self.name..).unwrap_or_default())
     }

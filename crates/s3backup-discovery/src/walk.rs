@@ -4,20 +4,24 @@
 //! open a directory, and follow a link, before their caller can say no, and that alone hangs on a dead network
 //! mount which somebody excluded for that very reason.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::ops::{ControlFlow, RangeInclusive};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, FileType, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, OFlags};
 use rustix::io::Errno;
-use s3backup_model::{Entry, Failure, FileStat, SkipReason, unix_ns};
+use s3backup_model::{Entry, Failure, FileStat, SkipReason};
 
+use crate::ahead::{Ahead, Over};
 use crate::batch::{Batch, Skip, SourceEnd};
-use crate::directory::{Directory, Id, Opened};
+use crate::directory::{Directory, Id, Opened, file_stat};
 use crate::listing::{Limits, Listing, Unlisted};
 use crate::place::Place;
 use crate::rules::{Rules, Symlinks};
@@ -30,10 +34,7 @@ const MAX_OPEN_DIRECTORIES: usize = 64;
 
 /// The longest path that Linux takes, without the zero behind it. A walk step by step gets further, but nobody could
 /// open what it finds there.
-const MAX_PATH: usize = 4095;
-
-/// What the system writes the names of a directory into; as much as the C library takes.
-const LISTING_BUFFER: usize = 32 * 1024;
+pub(crate) const MAX_PATH: usize = 4095;
 
 /// A directory, and what to take below it.
 #[derive(Clone, Debug)]
@@ -49,7 +50,8 @@ pub struct Source {
     pub settled: Option<RangeInclusive<SystemTime>>,
 }
 
-/// Walks one source on the calling thread and hands over what it finds, in order.
+/// Walks one source on the calling thread and hands over what it finds, in order. As many other threads as there are
+/// processors left, at most three, read directories ahead of it; they have ended when this returns.
 ///
 /// The order is depth first, the names of a directory sorted by their bytes, files and directories mixed. Whole
 /// paths below the source are therefore in the order of their bytes with a zero for each slash: `a/b`, `a-b`, `ab`.
@@ -95,19 +97,34 @@ fn walk_within(
     clock: &dyn Fn() -> SystemTime,
     emit: &mut dyn FnMut(Batch) -> ControlFlow<()>,
 ) {
-    let mut walker = Walker {
-        source,
-        clock,
-        limits,
-        sink: Sink::new(source.index, emit),
-        root: Arc::from(source.path.as_path()),
-        place: Place::new(&source.path),
-        above: Vec::new(),
-        buffer: Vec::with_capacity(LISTING_BUFFER),
+    let rules = &source.rules;
+    let ahead = Ahead::new(rules, &source.path, limits.room_ahead());
+    // What links lead to may be a directory in which the walk is already, and only the walk knows where it is.
+    let helpers = match rules.symlinks {
+        Symlinks::Skip => limits.helpers,
+        Symlinks::Follow => 0,
     };
-    if let ControlFlow::Continue(end) = walker.run() {
-        walker.sink.finish(end);
-    }
+    thread::scope(|scope| {
+        let _over = Over(&ahead);
+        // Without them the walk reads everything itself.
+        let helper =
+            || thread::Builder::new().name("walk-ahead".to_owned()).spawn_scoped(scope, || ahead.help());
+        let helpers = (0..helpers).map_while(|_| helper().ok()).count();
+        let mut walker = Walker {
+            source,
+            clock,
+            limits,
+            sink: Sink::new(source.index, emit),
+            root: Arc::from(source.path.as_path()),
+            place: Place::new(&source.path),
+            above: Vec::new(),
+            ahead: (helpers > 0).then_some(&ahead),
+            buffer: Listing::buffer(),
+        };
+        if let ControlFlow::Continue(end) = walker.run() {
+            walker.sink.finish(end);
+        }
+    });
 }
 
 struct Walker<'a> {
@@ -119,6 +136,8 @@ struct Walker<'a> {
     place: Place,
     /// The directories above the one in which the walk is, from the source down.
     above: Vec<Directory>,
+    /// If there is somebody who reads ahead.
+    ahead: Option<&'a Ahead<'a>>,
     buffer: Vec<u8>,
 }
 
@@ -168,21 +187,55 @@ impl Walker<'_> {
 
     /// Visits everything below `here`. Errors where the names of a directory cannot be read back.
     fn descend(&mut self, mut here: Directory) -> ControlFlow<(), io::Result<()>> {
+        self.look_ahead(&mut here);
         loop {
             match here.next(&mut self.place) {
                 Ok(Some(listed)) => {
                     if let Some(below) = self.visit(&mut here, listed) {
                         self.above.push(std::mem::replace(&mut here, below));
+                        self.look_ahead(&mut here);
                     }
                 }
-                Ok(None) => match self.above.pop() {
-                    Some(above) => here = above,
-                    None => return ControlFlow::Continue(Ok(())),
-                },
+                Ok(None) => {
+                    if let Some(ahead) = self.ahead {
+                        ahead.leave(self.above.len());
+                    }
+                    match self.above.pop() {
+                        Some(above) => here = above,
+                        None => return ControlFlow::Continue(Ok(())),
+                    }
+                }
                 Err(error) => return ControlFlow::Continue(Err(error)),
             }
             self.sink.pulse()?;
         }
+    }
+
+    /// Has the next directories in `here` read by others.
+    fn look_ahead(&self, here: &mut Directory) {
+        let Some(ahead) = self.ahead else { return };
+        let (rules, depth) = (&self.source.rules, self.above.len());
+        for _ in 0..ahead.wants(depth) {
+            let Some((index, wanted)) = here.next_ahead(&self.place) else { return };
+            let relative = Path::new(OsStr::from_bytes(&wanted.relative));
+            if !rules.excludes(relative) && !rules.excludes_below(relative) {
+                ahead.post(depth, index, wanted);
+            }
+        }
+    }
+
+    /// What was read of the directory where the walk is, before it came there.
+    fn take_ahead(&mut self, here: &mut Directory) -> Option<Directory> {
+        let ahead = self.ahead?;
+        self.look_ahead(here);
+        let found = ahead.take(self.above.len(), here.index()?, &mut self.buffer)?;
+        // It may have become a link, or another directory, since it was read.
+        let now = self.stat(here, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        if found.opened.id != Id::of(&now) {
+            return None;
+        }
+        self.close_far();
+        Some(Directory::found(found, &self.place))
     }
 
     /// Looks at the name in `here` where the walk is. Gives the directory to enter, if it is one.
@@ -194,7 +247,7 @@ impl Walker<'_> {
         let kind = match listed {
             // Some file systems do not say it in the listing.
             FileType::Unknown => match self.stat(here, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+                Ok(stat) => FileType::from_raw_mode(stat.mode),
                 Err(error) => return self.fail_unless_gone(&error),
             },
             known => known,
@@ -206,9 +259,9 @@ impl Walker<'_> {
             },
             FileType::Directory => self.visit_directory(here),
             _ if rules.leaves_out(self.place.relative()) => self.skip(SkipReason::Excluded),
-            FileType::RegularFile => match self.stat(here, AtFlags::SYMLINK_NOFOLLOW) {
+            FileType::RegularFile => match self.look(here) {
                 Ok(stat) if is(&stat, FileType::Directory) => self.visit_directory(here),
-                Ok(stat) => self.visit_file(&stat),
+                Ok(stat) => self.visit_file(stat),
                 Err(error) => self.fail_unless_gone(&error),
             },
             _ => self.skip(SkipReason::Special),
@@ -218,7 +271,7 @@ impl Walker<'_> {
     fn follow(&mut self, here: &mut Directory) -> Option<Directory> {
         let error = match self.stat(here, AtFlags::empty()) {
             Ok(stat) if is(&stat, FileType::Directory) => return self.visit_directory(here),
-            Ok(stat) => return self.visit_included(&stat),
+            Ok(stat) => return self.visit_included(stat),
             Err(error) => error,
         };
         // It may have led to a directory below which all is excluded, so nothing is missed.
@@ -236,6 +289,9 @@ impl Walker<'_> {
     fn visit_directory(&mut self, here: &mut Directory) -> Option<Directory> {
         if self.source.rules.excludes_below(self.place.relative()) {
             return self.skip(SkipReason::Excluded);
+        }
+        if let Some(directory) = self.take_ahead(here) {
+            return Some(directory);
         }
         let error = match self.open(here) {
             Ok(opened) => {
@@ -256,16 +312,21 @@ impl Walker<'_> {
     /// Opens the directory where the walk is.
     fn open(&mut self, here: &mut Directory) -> io::Result<Opened> {
         self.check_length()?;
-        // With this one and `here`, two fewer above them may stay open. They were opened one by one from the top.
-        let far = self.above.len().checked_sub(MAX_OPEN_DIRECTORIES - 1);
-        if let Some(directory) = far.and_then(|far| self.above.get_mut(far)) {
-            directory.close();
-        }
+        self.close_far();
         let flags = match self.source.rules.symlinks {
             Symlinks::Skip => OFlags::NOFOLLOW,
             Symlinks::Follow => OFlags::empty(),
         };
         here.open(&self.place, flags)
+    }
+
+    fn close_far(&mut self) {
+        // With the next one and that in which it is, two fewer above them may stay open. They were opened one by one
+        // from the top.
+        let far = self.above.len().checked_sub(MAX_OPEN_DIRECTORIES - 1);
+        if let Some(directory) = far.and_then(|far| self.above.get_mut(far)) {
+            directory.close();
+        }
     }
 
     /// The path of the directory that is `id` and in which the walk is already. Not only links are asked: one that
@@ -297,7 +358,8 @@ impl Walker<'_> {
     fn list(&mut self, opened: Opened, held: usize) -> Result<Directory, Unlisted> {
         let held = held + self.above.iter().map(Directory::size).sum::<usize>();
         let (room, pulse) = (self.limits.room(held), &mut || self.sink.pulse());
-        let listing = Listing::read(opened.fd.as_fd(), room, &self.limits, &mut self.buffer, pulse)?;
+        let listing =
+            Listing::read(opened.fd.as_fd(), room, Some(&self.limits.temp_dir), &mut self.buffer, pulse)?;
         Ok(Directory::new(opened, listing, &self.place))
     }
 
@@ -313,12 +375,12 @@ impl Walker<'_> {
                 self.fail(trouble::directory_unreadable(self.place.whole(), error))
             }
             Ok(stat) if is(&stat, FileType::Symlink) => self.skip(SkipReason::Symlink),
-            Ok(stat) => self.visit_included(&stat),
+            Ok(stat) => self.visit_included(stat),
             Err(error) => self.fail_unless_gone(&error),
         }
     }
 
-    fn visit_included(&mut self, stat: &Stat) -> Option<Directory> {
+    fn visit_included(&mut self, stat: FileStat) -> Option<Directory> {
         if self.source.rules.leaves_out(self.place.relative()) {
             self.skip(SkipReason::Excluded)
         } else {
@@ -327,15 +389,14 @@ impl Walker<'_> {
     }
 
     /// Takes a file, or says why not. Never gives a directory.
-    fn visit_file(&mut self, stat: &Stat) -> Option<Directory> {
-        match FileType::from_raw_mode(stat.st_mode) {
+    fn visit_file(&mut self, stat: FileStat) -> Option<Directory> {
+        match FileType::from_raw_mode(stat.mode) {
             FileType::RegularFile => {}
             // Where it was a file when it was listed, somebody replaced it since.
             FileType::Symlink => return self.skip(SkipReason::Symlink),
             _ => return self.skip(SkipReason::Special),
         }
         self.sink.see();
-        let stat = file_stat(stat);
         if !self.source.rules.select.takes(stat.mtime_ns) {
             return self.skip_file(SkipReason::NotSelected, stat);
         }
@@ -358,9 +419,14 @@ impl Walker<'_> {
             && !self.source.settled.as_ref().is_some_and(is_settled)
     }
 
-    fn stat(&self, here: &mut Directory, flags: AtFlags) -> io::Result<Stat> {
+    /// What the name in `here` where the walk is was when it, or somebody ahead of it, looked.
+    fn look(&self, here: &mut Directory) -> io::Result<FileStat> {
+        here.looked_at().map_or_else(|| self.stat(here, AtFlags::SYMLINK_NOFOLLOW), Ok)
+    }
+
+    fn stat(&self, here: &mut Directory, flags: AtFlags) -> io::Result<FileStat> {
         self.check_length()?;
-        here.stat(&self.place, flags)
+        here.stat(&self.place, flags).map(|stat| file_stat(&stat))
     }
 
     fn check_length(&self) -> io::Result<()> {
@@ -403,20 +469,8 @@ impl Walker<'_> {
     }
 }
 
-fn is(stat: &Stat, kind: FileType) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == kind
-}
-
-fn file_stat(stat: &Stat) -> FileStat {
-    let ns = |seconds, nanoseconds| unix_ns(seconds, i64::try_from(nanoseconds).unwrap_or_default());
-    FileStat {
-        size: u64::try_from(stat.st_size).unwrap_or_default(),
-        mtime_ns: ns(stat.st_mtime, stat.st_mtime_nsec),
-        ctime_ns: ns(stat.st_ctime, stat.st_ctime_nsec),
-        mode: stat.st_mode,
-        inode: stat.st_ino,
-        device: stat.st_dev,
-    }
+fn is(stat: &FileStat, kind: FileType) -> bool {
+    FileType::from_raw_mode(stat.mode) == kind
 }
 
 fn since_epoch_ns(time: SystemTime) -> i128 {
@@ -457,7 +511,7 @@ mod tests {
     /// Walks with so little memory for names that almost every directory needs a temporary file.
     fn walked(path: &Path, names: usize, temp_dir: &Path, mut look: impl FnMut()) -> (Batch, Vec<PathBuf>) {
         let source = Source { index: 0, path: path.to_owned(), rules: Rules::default(), settled: None };
-        let limits = Limits { names, temp_dir: temp_dir.to_owned() };
+        let limits = Limits { names, temp_dir: temp_dir.to_owned(), ..Limits::default() };
         let mut all = Batch::default();
         walk_within(limits, &source, &SystemTime::now, &mut |batch| {
             look();
@@ -493,6 +547,61 @@ mod tests {
             assert_eq!((all.end, all.failures), (Some(SourceEnd::Walked), vec![]), "{limit}");
             assert!(found == made, "{limit}");
         }
+    }
+
+    #[test]
+    fn reading_ahead_changes_nothing_of_what_is_found() {
+        for seed in 0..20 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let dir = tempfile::tempdir().unwrap();
+            let mut name =
+                |names: u8| format!("{}{}", ["d", "x", "e-"][random.usize(..3)], random.u8(..names));
+            let mut files: Vec<String> = Vec::new();
+            for _ in 0..400 {
+                let below: Vec<String> = [4, 12, 3, 30].into_iter().map(&mut name).collect();
+                let depth = 1 + files.len() % 4;
+                files.push(format!("{}.f", below[..depth].join("/")));
+            }
+            make(dir.path(), files);
+            std::os::unix::fs::symlink("d1", dir.path().join("link")).unwrap();
+            rustix::fs::mkdirat(rustix::fs::CWD, dir.path().join("d9"), 0o755.into()).unwrap();
+            let rules =
+                Rules::builder().exclude(["**/x2", "**/e-*/x*"]).min_age(Duration::ZERO).build().unwrap();
+            let source = Source { index: 0, path: dir.path().to_owned(), rules, settled: None };
+            let walked = |helpers| {
+                let mut all = Batch::default();
+                let limits = Limits { helpers, ..Limits::default() };
+                walk_within(limits, &source, &SystemTime::now, &mut |mut batch| {
+                    all.entries.append(&mut batch.entries);
+                    all.skips.append(&mut batch.skips);
+                    all.failures.append(&mut batch.failures);
+                    all.shadows.append(&mut batch.shadows);
+                    all.seen += batch.seen;
+                    all.end = batch.end;
+                    ControlFlow::Continue(())
+                });
+                all
+            };
+            let alone = walked(0);
+            assert!(alone.entries.len() > 100 && alone.skips.len() > 5, "seed {seed}: {alone:?}");
+            for helpers in [1, 3] {
+                assert_eq!(walked(helpers), alone, "seed {seed}, {helpers} helpers");
+            }
+        }
+    }
+
+    #[test]
+    fn a_walk_that_is_stopped_ends_those_who_read_ahead() {
+        let dir = tempfile::tempdir().unwrap();
+        make(dir.path(), (0..9000).map(|n| format!("{}/{n}", n % 300)));
+        let source = Source { index: 0, path: dir.path().to_owned(), rules: Rules::default(), settled: None };
+        let limits = Limits { helpers: 3, ..Limits::default() };
+        let mut batches = 0;
+        walk_within(limits, &source, &SystemTime::now, &mut |_| {
+            batches += 1;
+            ControlFlow::Break(())
+        });
+        assert_eq!(batches, 1);
     }
 
     #[test]
