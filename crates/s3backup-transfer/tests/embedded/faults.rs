@@ -380,7 +380,7 @@ async fn streamed_parts_are_read_again_for_each_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_download_goes_on_after_a_reset() {
+async fn a_download_goes_on_after_a_reset_and_is_repeated_when_it_is_wrong() {
     let store = Store::embedded().await;
     let bytes = noise(1, 3 << 20);
     let stored = store.send(vec![store.file("f", &bytes)]).await.only().unwrap();
@@ -390,6 +390,12 @@ async fn a_download_goes_on_after_a_reset() {
     faults.add(Fault::new(FaultKind::SlowDown).on(Operation::GetObject).nth(3));
     let got = store.bucket().download(&key, &path, Some(&stored.crc64nvme)).await.unwrap();
     assert_eq!(got.size, bytes.len() as u64);
+    assert!(std::fs::read(&path).unwrap() == bytes);
+    std::fs::remove_file(&path).unwrap();
+
+    // Bytes that are wrong come once more, and are believed when they are right.
+    faults.set([Fault::new(FaultKind::CorruptReply).on(Operation::GetObject).first(1)]);
+    store.bucket().download(&key, &path, Some(&stored.crc64nvme)).await.unwrap();
     assert!(std::fs::read(&path).unwrap() == bytes);
     std::fs::remove_file(&path).unwrap();
 
