@@ -320,7 +320,9 @@ impl Places<'_> {
     }
 
     fn find(&mut self, line: &Line) -> Result<(SourceId, Vec<u8>), Error> {
-        let candidates = self.naming.files_of(&line.key);
+        let mut candidates = self.naming.files_of(&line.key);
+        // No file has such a name: somebody made this key up. It is kept as one of no source, so that it can be told of.
+        candidates.retain(|(_, path)| !path.contains(&0));
         let is_path = |(place, path): &&(usize, Vec<u8>)| {
             let root = self.roots.get(*place).map_or("", String::as_str);
             let below = line.path.strip_prefix(root).and_then(|below| below.strip_prefix('/'));

@@ -448,6 +448,8 @@ pub enum FailureKind {
     VersionGone,
     /// The object is archived and must be thawed before it can be read.
     NeedsThaw,
+    /// A file could not be written where it was to be restored.
+    Unwritable,
     /// A kind that this version does not know.
     #[serde(other)]
     Other,
@@ -478,6 +480,7 @@ impl FailureKind {
             Self::Catalog => "catalog",
             Self::VersionGone => "version_gone",
             Self::NeedsThaw => "needs_thaw",
+            Self::Unwritable => "unwritable",
             Self::Other => "other",
         }
     }

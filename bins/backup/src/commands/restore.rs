@@ -11,9 +11,6 @@ use crate::exit::{Exit, Stop};
 use crate::signals::Interrupts;
 use crate::{human, session};
 
-/// Failures that the summary names; the JSON document has up to 1,000.
-const FAILURES_SHOWN: usize = 20;
-
 /// How often progress is told.
 const PROGRESS: Duration = Duration::from_secs(2);
 
@@ -31,13 +28,14 @@ pub(crate) async fn run(common: &Common, arguments: &cli::Restore) -> Result<Exi
 }
 
 fn exit(report: &RestoreReport) -> Exit {
-    let is_short = report.failed_total > 0 || report.kept > 0 || !report.unmatched.is_empty();
+    let is_short = report.failed_total > 0 || report.kept > 0;
     let is_nothing = report.restored.files == 0 && report.there.files == 0;
-    match (report.interrupted, is_short, is_nothing) {
+    match (report.interrupted, is_short, report.unmatched.is_empty()) {
         (true, ..) => Exit::Interrupted,
-        (false, true, true) => Exit::Failed,
-        (false, true, false) => Exit::Partial,
-        (false, false, _) => Exit::Success,
+        (false, false, true) => Exit::Success,
+        // Nothing of what was asked for is in the backup.
+        (false, false, false) if is_nothing => Exit::Failed,
+        (false, ..) => Exit::Partial,
     }
 }
 
@@ -130,10 +128,8 @@ fn print_report(report: &RestoreReport, common: &Common, arguments: &cli::Restor
         lines.push(format!("  {} kept, because others of their names are there", human::files(report.kept)));
     }
     if report.failed_total > 0 {
-        lines.push(format!("  {} could not be restored:", human::files(report.failed_total)));
-    }
-    for failure in report.failed.iter().take(FAILURES_SHOWN) {
-        lines.push(format!("    {} [{}] {}", failure.path, failure.kind.as_str(), failure.message));
+        // Each was named on stderr when it happened.
+        lines.push(format!("  {} could not be restored, as named above", human::files(report.failed_total)));
     }
     if !report.unmatched.is_empty() {
         lines.push(format!("  not in the backup: {}", report.unmatched.join(", ")));

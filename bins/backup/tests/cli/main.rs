@@ -4,6 +4,7 @@
 mod commands;
 mod memory;
 mod prune;
+mod restore;
 mod run;
 mod verify;
 mod world;

@@ -161,7 +161,13 @@ impl Worker {
             Err(Problem::Kept) => RestoreEvent::Kept { name },
             Err(Problem::Io(error)) => {
                 let message = format!("it cannot be written: {error}");
-                failed(&name, FailureKind::Unreadable, message)
+                failed(&name, FailureKind::Unwritable, message)
+            }
+            Err(Problem::Transfer(TransferError::Mismatch { key, sent, stored })) => {
+                let message = format!(
+                    "the bytes of {key} in the bucket are not those that were backed up: their checksum is {stored}, and it was {sent}. They came twice; `backup verify --deep` finds all that are so"
+                );
+                failed(&name, FailureKind::Checksum, message)
             }
             Err(Problem::Transfer(error)) => failed(&name, error.kind(), error.to_line()),
             Err(Problem::Defect(error)) => failed(&name, FailureKind::Other, line_of(&error)),

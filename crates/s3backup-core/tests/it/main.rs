@@ -20,6 +20,7 @@ mod outcomes;
 mod plan;
 mod prune;
 mod recognise;
+mod restore;
 mod steps;
 mod unsettled;
 mod verify;
