@@ -27,7 +27,7 @@ async fn broken_replies_are_gone_on_with() {
     let before = store.server().stats().of(Operation::GetObject);
     let (got, _) = download(&store, &store.bucket(), "f", &pin, &bytes).await;
     assert!(matches!(got, Err(Error::Mismatch { .. })), "{got:?}");
-    assert_eq!(store.server().stats().of(Operation::GetObject) - before, 3, "one request a range");
+    assert_eq!(store.server().stats().of(Operation::GetObject) - before, 6, "each range twice");
 
     faults.set([Fault::new(FaultKind::ResetBeforeReply).on(Operation::GetObject)]);
     let (got, _) = download(&store, &store.bucket(), "f", &pin, &bytes).await;
