@@ -58,8 +58,6 @@ pub(crate) async fn start_embedded(settings: &mut Settings) -> Result<Option<Loc
     settings.destination = destination
         .endpoint(server.endpoint())
         .region(server.region())
-        // Its port is another each time.
-        .known_as(format!("embedded:{}", dir.display()))
         .credentials(server.access_key(), server.secret_key());
     Ok(Some(server))
 }

@@ -184,6 +184,8 @@ impl<'r> Resolver<'r> {
         let mut destination = Destination::new(raw.bucket.unwrap_or_default()).prefix(raw.prefix);
         destination.region = raw.region;
         destination.endpoint = raw.endpoint.filter(|_| embedded.is_none());
+        // Its port is another each time.
+        destination.known_as = embedded.as_ref().map(|dir| format!("embedded:{}", dir.display()));
         destination.storage_class = raw.storage_class;
         destination.sse = match raw.sse.as_deref() {
             Some("aws:kms") => Some(Sse::Kms { key_id: raw.kms_key_id }),

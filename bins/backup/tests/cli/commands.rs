@@ -135,6 +135,8 @@ fn an_embedded_endpoint_needs_nothing_else() {
     let report = crate::world::Ended::of(&command.output().unwrap()).expect(0).json();
     assert_eq!(report["uploaded"]["files"], 1);
     assert!(exists(&world.path("mine")));
+    // Also what does not start the server knows what is in it.
+    assert_eq!(world.run(&["plan"]).expect(0).out, "unchanged 1 file (1 B)\n");
 }
 
 #[test]
