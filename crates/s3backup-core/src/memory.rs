@@ -51,7 +51,11 @@ impl Memory {
             Err(Error::Catalog(error)) if error.is_corrupt() => {
                 let aside =
                     set_aside(&path, job).map_err(|cause| Error::State { path: path.clone(), cause })?;
-                let why = format!("the catalog was damaged ({}) and is now {aside}", crate::line_of(&error));
+                let detail = match &error {
+                    CatalogError::Corrupt { detail, .. } => detail.clone(),
+                    other => crate::line_of(other),
+                };
+                let why = format!("the catalog was damaged ({detail}) and is now {aside}");
                 let memory = Self::begin(Catalog::open(&path).map_err(Error::Catalog)?, job, true)?;
                 Self { set_aside: Some(why), ..memory }
             }

@@ -157,7 +157,7 @@ pub(crate) fn recognise(
         } else {
             Recognition::Import {
                 after: None,
-                why: Some("the catalog was not there and was made again from the bucket"),
+                why: Some("there was no catalog, and it was made again from the bucket"),
             }
         };
     };
