@@ -14,6 +14,7 @@ mod format;
 mod guard;
 mod journal;
 mod memory;
+mod model;
 #[path = "../../../s3backup-transfer/tests/common/moto.rs"]
 mod moto;
 mod outcomes;
