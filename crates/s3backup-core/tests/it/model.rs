@@ -188,7 +188,11 @@ impl Life {
         for step in steps {
             self.step(step).await?;
         }
-        self.run().await
+        self.run().await?;
+        for which in 0..self.states.len() {
+            self.restore(which, which % 2 == 0).await?;
+        }
+        Ok(())
     }
 
     async fn step(&mut self, step: &Step) -> Checked {
