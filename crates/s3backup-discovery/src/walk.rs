@@ -105,24 +105,30 @@ fn walk_within(
         Symlinks::Follow => 0,
     };
     thread::scope(|scope| {
-        let _over = Over(&ahead);
         // Without them the walk reads everything itself.
         let helper =
             || thread::Builder::new().name("walk-ahead".to_owned()).spawn_scoped(scope, || ahead.help());
-        let helpers = (0..helpers).map_while(|_| helper().ok()).count();
-        let mut walker = Walker {
-            source,
-            clock,
-            limits,
-            sink: Sink::new(source.index, emit),
-            root: Arc::from(source.path.as_path()),
-            place: Place::new(&source.path),
-            above: Vec::new(),
-            ahead: (helpers > 0).then_some(&ahead),
-            buffer: Listing::buffer(),
-        };
-        if let ControlFlow::Continue(end) = walker.run() {
-            walker.sink.finish(end);
+        let helpers: Vec<_> = (0..helpers).map_while(|_| helper().ok()).collect();
+        {
+            let _over = Over(&ahead);
+            let mut walker = Walker {
+                source,
+                clock,
+                limits,
+                sink: Sink::new(source.index, emit),
+                root: Arc::from(source.path.as_path()),
+                place: Place::new(&source.path),
+                above: Vec::new(),
+                ahead: (!helpers.is_empty()).then_some(&ahead),
+                buffer: Listing::buffer(),
+            };
+            if let ControlFlow::Continue(end) = walker.run() {
+                walker.sink.finish(end);
+            }
+        }
+        for helper in helpers {
+            // What one that broke left undone was read by the walk.
+            let _ = helper.join();
         }
     });
 }

@@ -586,13 +586,8 @@ async fn a_prune_that_is_cancelled_says_so() {
 #[tokio::test]
 async fn versions_that_no_kept_run_refers_to_go_and_the_others_stay() {
     let moto = tokio::task::spawn_blocking(Moto::start).await.unwrap();
-    let client = versioned_bucket(&moto).await;
+    let (client, destination) = versioned_bucket(&moto).await;
     let days = Days::new().await;
-    let destination = Destination::new(BUCKET)
-        .prefix("trips")
-        .endpoint(moto.endpoint())
-        .region("us-east-1")
-        .credentials(ACCESS_KEY, SECRET_KEY);
     let settings = TransferSettings { checksum: ChecksumKind::None, ..TransferSettings::default() };
     let now = Arc::clone(&days.now);
     let backup = Backup::builder()
@@ -649,7 +644,8 @@ async fn versions_that_no_kept_run_refers_to_go_and_the_others_stay() {
     tokio::task::spawn_blocking(move || drop(moto)).await.unwrap();
 }
 
-pub(crate) async fn versioned_bucket(moto: &Moto) -> Client {
+/// A bucket with versions, as another client sees it and as a destination.
+pub(crate) async fn versioned_bucket(moto: &Moto) -> (Client, Destination) {
     let config = s3backup_core::aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .endpoint_url(moto.endpoint())
@@ -661,7 +657,12 @@ pub(crate) async fn versioned_bucket(moto: &Moto) -> Client {
     client.create_bucket().bucket(BUCKET).send().await.unwrap();
     let on = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
     client.put_bucket_versioning().bucket(BUCKET).versioning_configuration(on).send().await.unwrap();
-    client
+    let destination = Destination::new(BUCKET)
+        .prefix("trips")
+        .endpoint(moto.endpoint())
+        .region("us-east-1")
+        .credentials(ACCESS_KEY, SECRET_KEY);
+    (client, destination)
 }
 
 async fn versions(client: &Client, key: &str) -> usize {

@@ -9,14 +9,13 @@ use std::path::{Path, PathBuf};
 use s3backup_core::aws_sdk_s3::primitives::ByteStream;
 use s3backup_core::options::TransferSettings;
 use s3backup_core::{
-    At, Backup, Destination, Error, FailureKind, Outcome, RestoreEvent, RestoreOptions, RestoreReport,
-    RunReport, Source,
+    At, Backup, Error, FailureKind, Outcome, RestoreEvent, RestoreOptions, RestoreReport, RunReport, Source,
 };
 use s3backup_local_s3::{Fault, FaultKind, Operation};
 use tempfile::TempDir;
 
 use crate::bench::{BUCKET, Bench, CONTROL, impatient, read_segment, soon, until};
-use crate::moto::{ACCESS_KEY, Moto, SECRET_KEY};
+use crate::moto::Moto;
 use crate::prune::versioned_bucket;
 
 /// By path below a directory: bytes, modification time and permissions of each file, and where each link leads.
@@ -226,13 +225,8 @@ async fn an_earlier_state_comes_back_or_it_is_said_that_it_is_gone() {
 #[tokio::test]
 async fn a_bucket_with_versions_gives_what_was_overwritten_and_what_was_deleted() {
     let moto = tokio::task::spawn_blocking(Moto::start).await.unwrap();
-    let client = versioned_bucket(&moto).await;
+    let (client, destination) = versioned_bucket(&moto).await;
     let bench = Bench::new().await;
-    let destination = Destination::new(BUCKET)
-        .prefix("trips")
-        .endpoint(moto.endpoint())
-        .region("us-east-1")
-        .credentials(ACCESS_KEY, SECRET_KEY);
     let backup = bench.job().destination(destination).source(Source::new(bench.data())).build().unwrap();
     bench.file("changed", "first");
     bench.file("deleted", "by somebody");

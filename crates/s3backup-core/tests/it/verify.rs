@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use s3backup_core::aws_sdk_s3::primitives::ByteStream;
 use s3backup_core::options::{ChecksumKind, TransferSettings};
 use s3backup_core::{
-    Backup, Destination, Difference, Differs, Error, Outcome, Repair, RunId, Source, Verify, VerifyEvent,
-    VerifyOptions, VerifyReport, VerifyScope,
+    Backup, Difference, Differs, Error, Outcome, Repair, RunId, Source, Verify, VerifyEvent, VerifyOptions,
+    VerifyReport, VerifyScope,
 };
 use s3backup_local_s3::{Fault, FaultKind, Operation};
 
 use crate::bench::{BUCKET, Bench, CONTROL, soon};
-use crate::moto::{ACCESS_KEY, Moto, SECRET_KEY};
+use crate::moto::Moto;
 use crate::prune::versioned_bucket;
 
 fn options() -> VerifyOptions {
@@ -378,13 +378,8 @@ async fn it_can_be_cancelled() {
 #[tokio::test]
 async fn what_lies_over_our_version_is_a_difference_and_says_so() {
     let moto = tokio::task::spawn_blocking(Moto::start).await.unwrap();
-    let client = versioned_bucket(&moto).await;
+    let (client, destination) = versioned_bucket(&moto).await;
     let bench = Bench::new().await;
-    let destination = Destination::new(BUCKET)
-        .prefix("trips")
-        .endpoint(moto.endpoint())
-        .region("us-east-1")
-        .credentials(ACCESS_KEY, SECRET_KEY);
     let settings = TransferSettings { checksum: ChecksumKind::None, ..TransferSettings::default() };
     let backup = bench.builder().destination(destination).transfer(settings).build().unwrap();
     for name in ["ok", "over", "hidden", "gone", "same"] {
