@@ -237,10 +237,15 @@ pub(crate) async fn settle(
             // The manifests may be gone as well: this run says again what there is.
             count_runs(memory, snapshot::EVERY).await.map_err(fatal)?;
             expect_unsettled(memory).await.map_err(fatal)?;
-            warnings.push(format!(
-                "{why}. The bucket was listed: of {} files {} are missing and {} are others; they are sent again",
-                found.files, found.missing, found.others
-            ));
+            let rest = if found.missing + found.others == 0 {
+                "none is missing or another".to_owned()
+            } else {
+                format!("{} are missing and {} are others; they are sent again", found.missing, found.others)
+            };
+            // The first run after an adoption: all is as it should be.
+            let is_news = facts.stored.is_some() || found.missing + found.others > 0;
+            let warning = format!("{why}. The bucket was listed: of {} files {rest}", found.files);
+            warnings.extend(is_news.then_some(warning));
         }
         Recognition::Foreign { why } => {
             let message = format!(
