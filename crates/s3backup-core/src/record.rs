@@ -151,7 +151,8 @@ impl Record {
         self.is_hopeless |= !is_about_a_source(fatal.kind);
         match &mut self.fatal {
             None => self.fatal = Some(fatal),
-            Some(first) if is_about_a_source(first.kind) => {
+            // A catalog that cannot be used says so at every use.
+            Some(first) if is_about_a_source(first.kind) && !first.message.contains(&fatal.message) => {
                 first.message = format!("{}; {}", first.message, fatal.message);
             }
             Some(_) => {}
@@ -503,6 +504,16 @@ mod tests {
 
     fn step(state: StepState) -> StepReport {
         StepReport { name: "s".to_owned(), state, duration_s: 0.0, message: None }
+    }
+
+    #[tokio::test]
+    async fn what_fails_again_and_again_is_said_once() {
+        let (events, _watcher) = emitter();
+        let mut record = record(&CancellationToken::new());
+        for message in ["the disk is full", "the disk is full", "a source is gone", "the disk is full"] {
+            record.fail(&events, fatal(FailureKind::Catalog, message)).await;
+        }
+        assert_eq!(record.fatal.unwrap().message, "the disk is full; a source is gone");
     }
 
     #[tokio::test]

@@ -508,7 +508,8 @@ mod tests {
         let (key, expected) = (Key::new("k").unwrap(), Expected { size: 10, crc64nvme: None });
         let limits = DownloadLimits::default();
         let got = bucket(0).download_into(&key, &Pin::default(), &expected, file, &limits).await;
-        assert!(matches!(got, Err(Error::NotWritten { .. })), "{got:?}");
+        assert!(matches!(&got, Err(Error::NotWritten { .. })), "{got:?}");
+        assert_eq!(got.unwrap_err().kind(), s3backup_model::FailureKind::Unwritable);
     }
 
     /// Another length would be another file.

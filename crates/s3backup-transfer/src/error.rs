@@ -424,9 +424,8 @@ impl Error {
             Self::Journal { .. } => FailureKind::Catalog,
             Self::VersionGone { .. } => FailureKind::VersionGone,
             Self::NeedsThaw { .. } => FailureKind::NeedsThaw,
-            Self::NotWritten { .. } | Self::BadRequest { .. } | Self::Cancelled | Self::Defect(_) => {
-                FailureKind::Other
-            }
+            Self::NotWritten { .. } => FailureKind::Unwritable,
+            Self::BadRequest { .. } | Self::Cancelled | Self::Defect(_) => FailureKind::Other,
         }
     }
 
