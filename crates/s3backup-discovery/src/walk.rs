@@ -64,7 +64,8 @@ pub struct Source {
 ///
 /// Memory does not grow with the number of files: names beyond 16 MiB are sorted in a temporary file without a name
 /// in `$TMPDIR` (default `/tmp`), which takes the names of that one directory and is gone with it. Memory grows with
-/// the depth of the tree, in the worst case by 1 MiB a level. At most 64 directories are open at a time.
+/// the depth of the tree, in the worst case by 1 MiB a level. What was read ahead takes up to 4 MiB. At most 64 directories
+/// are open at a time, and 16 more that were read ahead.
 ///
 /// File systems may be crossed. A directory or file that cannot be looked at is a failure and the walk goes on; one
 /// that vanished meanwhile is neither an entry nor a failure. Unless links are followed, a directory that a link
