@@ -7,12 +7,24 @@
 Follows docs/reference/bucket.md and nothing else. Needs Python 3.8 and the program `zstd`.
 """
 
+import base64
 import json
 import pathlib
 import subprocess
 import sys
 
 SCHEMA = 1
+TABLE = list(range(256))
+for byte in range(256):
+    for _ in range(8):
+        TABLE[byte] = TABLE[byte] >> 1 ^ (0x9A6C9329AC4BC9B5 if TABLE[byte] & 1 else 0)
+
+
+def crc64nvme(data):
+    crc = 2**64 - 1
+    for byte in data:
+        crc = crc >> 8 ^ TABLE[(crc ^ byte) & 255]
+    return base64.b64encode((crc ^ 2**64 - 1).to_bytes(8, "big")).decode()
 
 
 def check(header):
@@ -24,16 +36,17 @@ def check(header):
 def lines(segment):
     text = subprocess.run(["zstd", "-dcq", segment], check=True, stdout=subprocess.PIPE).stdout
     header, *rest = text.decode("utf-8").rstrip("\n").split("\n")
-    check(json.loads(header))
-    return [json.loads(line) for line in rest]
+    run = check(json.loads(header))["run_id"]
+    return [{"run": run, **json.loads(line)} for line in rest]
 
 
 def named(control, segments):
     """The lines of segments that a report or an index names: all of them must be there."""
     for segment in segments:
-        found = lines(control / segment["key"].split("/.s3backup/", 1)[1].split("/", 2)[2])
-        if len(found) != segment["lines"]:
-            sys.exit(f"{segment['key']} has {len(found)} lines and should have {segment['lines']}")
+        path = control / segment["key"].split("/.s3backup/")[-1].split("/", 2)[2]
+        found = lines(path)
+        if len(found) != segment["lines"] or crc64nvme(path.read_bytes()) != segment["crc64nvme"]:
+            sys.exit(f"{segment['key']} is not as it was written")
         yield from found
 
 
@@ -62,8 +75,10 @@ def state(control, until):
         for line in of_run(control, run):
             if line["op"] == "gone":
                 found.pop(line["key"], None)
-            else:
-                found[line["key"]] = line
+                continue
+            if line["op"] == "meta" and line["key"] in found:
+                line["run"] = found[line["key"]]["run"]
+            found[line["key"]] = line
     return found
 
 
