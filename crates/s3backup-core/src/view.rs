@@ -63,7 +63,11 @@ impl View {
 
     /// The catalog, if the bucket says that it is up to date.
     async fn catalog(job: &Arc<Job>, bucket: &Bucket) -> Result<Option<Memory>, Error> {
-        let memory = Memory::look(job).await?;
+        let memory = match Memory::look(job).await {
+            // The bucket tells the same, and whoever restores need not mend the catalog first.
+            Err(Error::Catalog(error)) if error.is_corrupt() => return Ok(None),
+            memory => memory?,
+        };
         Ok(is_up_to_date(job, bucket, &memory).await?.then_some(memory))
     }
 }

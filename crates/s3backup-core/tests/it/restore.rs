@@ -129,6 +129,18 @@ async fn the_whole_tree_comes_back_as_it_was_here_and_on_a_machine_that_knows_no
 }
 
 #[tokio::test]
+async fn a_damaged_catalog_keeps_nobody_from_restoring() {
+    let bench = Bench::new().await;
+    bench.file("a", "a");
+    let backup = bench.backup();
+    run(&backup).await;
+    std::fs::write(bench.dir("state/telemetry").join("catalog.db"), vec![7; 9000]).unwrap();
+    let to = bench.dir("out");
+    assert_eq!(restored(&backup, RestoreOptions::to(&to)).await, 1);
+    assert!(tree(&to) == tree(&bench.data()));
+}
+
+#[tokio::test]
 async fn files_directories_and_globs_are_chosen_and_what_is_not_there_is_said() {
     let bench = Bench::new().await;
     for name in ["a.json", "v1/a.json", "v1/x/b.json", "v1/x/c.bin", "v10/a.json"] {
