@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::check::{Checker, Differing, Finding, Reading};
 use super::judge::{Horizon, is_listed_as_known};
-use super::remember::remember;
+use super::remember::{remember, remembered};
 use super::{
     DifferenceCounts, Repair, RepairCounts, STRANGERS_NAMED, VerifyEvent, VerifyOptions, VerifyReport,
     VerifyScope,
@@ -170,12 +170,25 @@ async fn work(
     report.verified.at = local(job, (job.clock)());
     // A clean result that leaves something out would be a lie.
     let is_true = report.unchecked == 0 || report.verified.differ > 0;
-    if options.scope == VerifyScope::All && is_true {
-        let Checker { bucket, memory, .. } = &*checker;
+    let Checker { bucket, memory, .. } = &*checker;
+    let is_news = match options.scope {
+        VerifyScope::All => true,
+        // A sample that finds nothing does not take back what a look at everything found.
+        VerifyScope::Sample { .. } => report.verified.differ > 0 || !differed(memory).await?,
+        VerifyScope::Run(_) | VerifyScope::Since(_) => false,
+    };
+    if is_news && is_true {
         let warnings = remember(job, bucket, memory, options.repair, &report.verified).await;
         report.warnings.extend(warnings);
     }
     Ok(())
+}
+
+/// Whether the last verification that is remembered found something.
+async fn differed(memory: &Memory) -> Result<bool, Error> {
+    let label = Arc::clone(&memory.label);
+    let last = memory.with(move |catalog| remembered(catalog, &label)).await?;
+    Ok(last.is_some_and(|last| last.differ > 0))
 }
 
 /// Sources of which runs take only some days send nothing else, also when it is marked.
