@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use s3backup_catalog::{Catalog, DestinationId, DueRow, Error as CatalogError, FileRow, FileState};
+use s3backup_catalog::{Catalog, DestinationId, DueRow, Error as CatalogError, FileRow, FileState, Hints};
 use s3backup_model::{CatalogRef, DueRef, DueState, FailureKind, Fatal, Key, Latest, RunId, RunState};
 use s3backup_transfer::{Bucket, Error as TransferError, ServiceError};
 
@@ -25,6 +25,14 @@ const PAGE: usize = 1024;
 
 /// How many runs back one that ended is looked for.
 const RUNS: usize = 100;
+
+/// The values of the setting that says what is not known of the bucket: that objects may be others than the catalog says, and
+/// that, besides, the catalog does not know all files well enough to see whether they changed since.
+const UNSETTLED: &str = "yes";
+const UNSEEN: &str = "unseen";
+
+/// What no file system says of a file: one of which the catalog has this is read by the next run.
+const OF_NO_FILE: Hints = Hints { ctime_ns: 0, inode: 0 };
 
 /// What the catalog says of itself.
 #[derive(Clone, Debug, Default)]
@@ -111,8 +119,20 @@ fn unsettled_name(label: &str) -> String {
 pub(crate) fn note_unsettled(catalog: &Catalog, label: &str) -> Result<bool, CatalogError> {
     let name = unsettled_name(label);
     let is_known = catalog.setting(&name)?.is_some_and(|value| !value.is_empty());
-    catalog.set_setting(&name, "yes")?;
+    if !is_known {
+        catalog.set_setting(&name, UNSETTLED)?;
+    }
     Ok(is_known)
+}
+
+/// Remembers the same, and that the catalog was made from the bucket: it knows no change times, so that a file that is again
+/// what it was looks as if it had never been anything else.
+pub(crate) fn note_unseen(catalog: &Catalog, label: &str) -> Result<(), CatalogError> {
+    catalog.set_setting(&unsettled_name(label), UNSEEN)
+}
+
+fn is_unseen(catalog: &Catalog, label: &str) -> Result<bool, CatalogError> {
+    Ok(catalog.setting(&unsettled_name(label))?.is_some_and(|value| value == UNSEEN))
 }
 
 /// Remembers that the bucket is known to have each file as the catalog says.
@@ -213,15 +233,20 @@ pub(crate) async fn settle(
     match recognise(&facts, latest, here.as_deref(), memory.is_lasting) {
         Recognition::Same => {}
         Recognition::Import { after, why } => {
+            // First, because an import that was cut short may look like one that was not.
+            expect_unseen(memory).await.map_err(fatal)?;
             let span = Span { after, until: None };
             let imported = import(job, bucket, memory, &span).await;
             let imported = match imported {
                 Err(Error::Transfer(error)) if facts.is_blank && is_denied(&error) => return Ok(warnings),
                 other => other.map_err(fatal)?,
             };
+            if facts.is_blank && !imported.is_any {
+                // It knows all that there is.
+                expect_nothing_unseen(memory).await.map_err(fatal)?;
+            }
             // What had to be read back now, and would have to be again by a machine that keeps no catalog.
             count_runs(memory, imported.runs).await.map_err(fatal)?;
-            expect_unsettled(memory).await.map_err(fatal)?;
             if let Some(latest) = latest {
                 take_history(memory, latest).await.map_err(fatal)?;
             }
@@ -246,6 +271,7 @@ pub(crate) async fn settle(
             let is_news = facts.stored.is_some() || found.missing + found.others > 0;
             let warning = format!("{why}. The bucket was listed: of {} files {rest}", found.files);
             warnings.extend(is_news.then_some(warning));
+            return Ok(warnings);
         }
         Recognition::Foreign { why } => {
             let message = format!(
@@ -254,10 +280,22 @@ pub(crate) async fn settle(
             return Err(Fatal { kind: FailureKind::Catalog, message });
         }
     }
+    warnings.extend(look(job, bucket, memory).await.map_err(fatal)?);
     Ok(warnings)
 }
 
-/// The catalog does not know how the runs ended that it learns of.
+/// The catalog does not know how the runs ended that it learns of, nor what they left unfinished.
+async fn expect_unseen(memory: &Memory) -> Result<(), Error> {
+    let label = Arc::clone(&memory.label);
+    memory.with(move |catalog| note_unseen(catalog, &label)).await
+}
+
+async fn expect_nothing_unseen(memory: &Memory) -> Result<(), Error> {
+    let label = Arc::clone(&memory.label);
+    memory.with(move |catalog| catalog.set_setting(&unsettled_name(&label), UNSETTLED)).await
+}
+
+/// The bucket may be another than the catalog says.
 async fn expect_unsettled(memory: &Memory) -> Result<(), Error> {
     let label = Arc::clone(&memory.label);
     memory.with(move |catalog| note_unsettled(catalog, &label)).await.map(|_was_known| ())
@@ -381,6 +419,43 @@ pub(crate) async fn list_bucket(job: &Job, bucket: &Bucket, memory: &Memory) -> 
 
 /// Marks what the bucket has not, or has other than it should, so that it is sent again.
 async fn reconcile(job: &Job, bucket: &Bucket, memory: &Memory) -> Result<Found, Error> {
+    compare_with_listing(job, bucket, memory, doubtful).await
+}
+
+/// After the catalog was made from the bucket, and until a run has seen each file: looks whether the bucket has what the
+/// manifests say. They tell neither what a killed run has overwritten nor what a verification found missing.
+async fn look(job: &Job, bucket: &Bucket, memory: &Memory) -> Result<Option<String>, Error> {
+    let (destination, label) = (memory.destination, Arc::clone(&memory.label));
+    let is_needed = memory
+        .with(move |catalog| {
+            Ok(is_unseen(catalog, &label)? && !catalog.state_by_key(destination, None, 1)?.is_empty())
+        })
+        .await?;
+    if !is_needed {
+        return Ok(None);
+    }
+    let found = match compare_with_listing(job, bucket, memory, unseen).await {
+        Err(Error::Transfer(error)) if is_denied(&error) => return Ok(None),
+        found => found?,
+    };
+    Ok((found.missing > 0).then(|| {
+        format!(
+            "the bucket was listed: of {} files {} are missing; they are sent again",
+            found.files, found.missing
+        )
+    }))
+}
+
+/// A row of the state, and what is listed under its key.
+type Compared = (FileRow, Option<(u64, String)>);
+
+/// Lists the bucket and compares it with the state; changes each row as `mark` says.
+async fn compare_with_listing(
+    job: &Job,
+    bucket: &Bucket,
+    memory: &Memory,
+    mark: fn(&Compared) -> Option<FileRow>,
+) -> Result<Found, Error> {
     list_bucket(job, bucket, memory).await?;
     let destination = memory.destination;
     let mut found = Found::default();
@@ -390,8 +465,8 @@ async fn reconcile(job: &Job, bucket: &Bucket, memory: &Memory) -> Result<Found,
         let rows = memory
             .with(move |catalog| {
                 let rows = catalog.state_against_listing(destination, from.as_ref(), PAGE)?;
-                let doubtful: Vec<FileRow> = rows.iter().filter_map(doubtful).collect();
-                catalog.import_files(&doubtful)?;
+                let marked: Vec<FileRow> = rows.iter().filter_map(mark).collect();
+                catalog.import_files(&marked)?;
                 Ok(rows)
             })
             .await?;
@@ -408,12 +483,25 @@ async fn reconcile(job: &Job, bucket: &Bucket, memory: &Memory) -> Result<Found,
 /// The row as one that is to be sent again, if what is listed is not what it says.
 ///
 /// What is there instead may be somebody's: the row keeps the ETag of our own, so that nothing else is overwritten.
-fn doubtful((row, listed): &(FileRow, Option<(u64, String)>)) -> Option<FileRow> {
+fn doubtful((row, listed): &Compared) -> Option<FileRow> {
     let row = row.clone();
     match listed {
         None => Some(FileRow { state: FileState::Doubtful, etag: String::new(), ..row }),
         Some((size, etag)) if *size == row.stored_size && (*etag == row.etag || etag.is_empty()) => None,
         Some(_) => Some(FileRow { state: FileState::Doubtful, ..row }),
+    }
+}
+
+/// The row as one whose file is read by the next run, if what is listed is not what it says. What is there instead may well
+/// be the file as it is now, sent by a run that was killed: it is recognised then, and not sent again.
+fn unseen(compared: &Compared) -> Option<FileRow> {
+    let row = doubtful(compared)?;
+    match (compared.0.state, &compared.1) {
+        (FileState::Present, None) => Some(row),
+        (FileState::Present, Some(_)) => {
+            Some(FileRow { state: FileState::Present, hints: Some(OF_NO_FILE), ..row })
+        }
+        _ => None,
     }
 }
 

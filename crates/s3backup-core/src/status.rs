@@ -1,5 +1,7 @@
 //! How a backup stands: its runs, its due times, what it holds; and making its catalog again.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use s3backup_catalog::{Catalog, DueRow};
 use s3backup_model::{DueRef, Outcome, RunId, RunState, RunSummary, Tally, Verified};
@@ -8,7 +10,7 @@ use serde::Serialize;
 use crate::backup::Backup;
 use crate::latest::{self, Beacon, Seen};
 use crate::memory::Memory;
-use crate::start::{take_history, take_over};
+use crate::start::{note_unseen, take_history, take_over};
 use crate::state::{Span, import};
 use crate::verify::remember::remembered;
 use crate::{Error, report};
@@ -145,7 +147,13 @@ impl Backup {
         let memory = Memory::open(job, "backup status --rebuild").await?;
         let (bucket, seen) = self.latest().await?;
         let destination = memory.destination;
-        memory.with(move |catalog| catalog.forget_files(destination)).await?;
+        let label = Arc::clone(&memory.label);
+        memory
+            .with(move |catalog| {
+                note_unseen(catalog, &label)?;
+                catalog.forget_files(destination)
+            })
+            .await?;
         let memory = memory.renew(job).await?;
         let imported = import(job, &bucket, &memory, &Span::default()).await?;
         let (owner, destination) = (job.clone(), memory.destination);

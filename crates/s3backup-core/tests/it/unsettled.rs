@@ -1,11 +1,13 @@
 //! What a run makes of writes of which an earlier one did not hear whether they were carried out.
 
+use std::time::{Duration, SystemTime};
+
 use s3backup_core::options::RetrySettings;
-use s3backup_core::{Backup, Outcome, RunReport};
+use s3backup_core::{Backup, Outcome, RunReport, Source, VerifyOptions};
 use s3backup_local_s3::{Fault, FaultKind, Operation};
 
-use crate::bench::{Bench, soon, until};
-use crate::memory::{counted, kill, quiet_but, state_dir, success};
+use crate::bench::{BUCKET, Bench, soon, until};
+use crate::memory::{counted, kill, quiet_but, set_mtime, state_dir, success};
 
 const PART: usize = 8 << 20;
 
@@ -82,4 +84,95 @@ async fn the_bucket_is_asked_until_a_run_has_settled_it() {
     std::fs::write(&touch, "t").unwrap();
     let (report, requests) = counted(&bench, &backup).await;
     assert_eq!((report.uploaded.files, requests), (0, quiet_but(1)), "the manifest alone");
+}
+
+/// A file as of always the same time, as `cp -p` brings it back.
+fn bring(bench: &Bench, bytes: &str) {
+    set_mtime(&bench.file("f", bytes), SystemTime::UNIX_EPOCH + Duration::from_hours(450_000));
+}
+
+/// A run that is killed when it has replaced the object and has not heard of it.
+async fn kill_after_replacing(bench: &Bench, backup: &Backup) {
+    let hangs = Fault::new(FaultKind::HangInReply).on(Operation::PutObject).key_contains("trips/f");
+    bench.server.faults().add(hangs);
+    let puts = bench.server.stats().of(Operation::PutObject) + 2;
+    let run = backup.start();
+    until(|| bench.server.stats().of(Operation::PutObject) >= puts).await;
+    let bytes = std::fs::read(bench.data().join("f")).unwrap();
+    soon(async { while bench.get("trips/f").await != bytes {} }).await;
+    kill(bench, run).await;
+    bench.server.faults().clear();
+}
+
+/// What becomes of the catalog, and when.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Lost {
+    BeforeTheKill,
+    AfterTheKill,
+    AndRebuilt,
+    /// There never is one.
+    InEachRun,
+}
+
+#[tokio::test]
+async fn a_file_that_comes_back_with_its_time_is_no_less_looked_at_when_the_catalog_is_lost() {
+    for lost in [Lost::BeforeTheKill, Lost::AfterTheKill, Lost::AndRebuilt, Lost::InEachRun] {
+        let bench = Bench::new().await;
+        let forgetful = bench.forgetful_job().source(Source::new(bench.data())).build().unwrap();
+        let backup = if lost == Lost::InEachRun { forgetful } else { bench.backup() };
+        let lose = || std::fs::remove_dir_all(state_dir(&bench)).unwrap();
+        bring(&bench, "before");
+        bench.file("g", "g");
+        success(&backup).await;
+        bench.file("f", "meanwhile");
+        if lost == Lost::BeforeTheKill {
+            lose();
+        }
+        kill_after_replacing(&bench, &backup).await;
+        if matches!(lost, Lost::AfterTheKill | Lost::AndRebuilt) {
+            lose();
+        }
+        if lost == Lost::AndRebuilt {
+            backup.rebuild().await.unwrap();
+        }
+        bring(&bench, "before");
+        let report = success(&backup).await;
+        assert_eq!(bench.get("trips/f").await, b"before", "{lost:?}");
+        assert_eq!((report.uploaded.files, report.unchanged.files), (1, 1), "{lost:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_killed_run_has_sent_is_not_sent_again_when_the_catalog_is_lost() {
+    let bench = Bench::new().await;
+    let backup = bench.backup();
+    bring(&bench, "before");
+    success(&backup).await;
+    bring(&bench, "behind");
+    kill_after_replacing(&bench, &backup).await;
+    std::fs::remove_dir_all(state_dir(&bench)).unwrap();
+    let report = success(&backup).await;
+    assert_eq!((report.uploaded.files, report.unchanged.files), (0, 1));
+    let verified = soon(backup.verify(VerifyOptions::default()).finish()).await.unwrap().verified;
+    assert_eq!(verified.differ, 0, "and it is known what was sent");
+}
+
+#[tokio::test]
+async fn what_a_verification_found_missing_is_sent_although_the_catalog_is_lost() {
+    let bench = Bench::new().await;
+    let backup = bench.backup();
+    bring(&bench, "f");
+    bench.file("g", "g");
+    success(&backup).await;
+    bench.client().delete_object().bucket(BUCKET).key("trips/f").send().await.unwrap();
+    let report = soon(backup.verify(VerifyOptions::default().repair(true)).finish()).await.unwrap();
+    assert_eq!(report.repair.unwrap().marked, 1);
+    std::fs::remove_dir_all(state_dir(&bench)).unwrap();
+    let report = success(&backup).await;
+    assert_eq!((report.uploaded.files, report.unchanged.files), (1, 1));
+    let is_said = |warning: &String| warning.contains("of 2 files 1 are missing");
+    assert!(report.warnings.iter().any(is_said), "{:?}", report.warnings);
+    assert_eq!(bench.get("trips/f").await, b"f");
+    let (report, requests) = counted(&bench, &backup).await;
+    assert_eq!((report.uploaded.files, requests), (0, quiet_but(0)), "all is seen now");
 }
