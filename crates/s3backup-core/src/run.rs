@@ -58,7 +58,13 @@ pub(crate) async fn run(
         }
         Err(_) => None,
     };
-    let run_id = RunId::behind(last.as_ref(), begun.at, (job.random)());
+    let reached = match &opened {
+        Ok(_) => reach_bucket(&job, &cancel).await,
+        Err(_) => Ok(None),
+    };
+    // A catalog that was lost or rolled back does not know the last run, and the clock may have been set back.
+    let last = last.as_ref().max(reached.as_ref().ok().and_then(Option::as_ref).and_then(Reached::last_run));
+    let run_id = RunId::behind(last, begun.at, (job.random)());
     events
         .emit(Event::RunStarted {
             run_id: run_id.clone(),
@@ -93,7 +99,7 @@ pub(crate) async fn run(
         is_overdue: false,
         is_unsettled: false,
     };
-    let bucket = run.work_and_say_when_stopping().await;
+    let bucket = run.work_and_say_when_stopping(reached).await;
     // What is cancelled later than this is too late to cut any work short.
     run.record.end_work();
 
@@ -123,6 +129,38 @@ pub(crate) async fn run(
     }
     events.emit(Event::RunFinished { report: Box::new(report.clone()) }).await;
     Ok(report)
+}
+
+/// The bucket, and what it says at the start.
+struct Reached {
+    bucket: Bucket,
+    seen: Seen,
+    versioning: Versioning,
+}
+
+impl Reached {
+    fn last_run(&self) -> Option<&RunId> {
+        match &self.seen {
+            Seen::Present(latest, _) => Some(&latest.run_id),
+            _ => None,
+        }
+    }
+}
+
+/// Makes the client and reads `latest.json`, whether it is there or not, so that a wrong bucket, wrong credentials and a dead
+/// network show before anything is done. `Ok(None)` when interrupted meanwhile.
+async fn reach_bucket(job: &Job, cancel: &CancellationToken) -> Result<Option<Reached>, Fatal> {
+    let looking = async {
+        let unreachable = |error: TransferError| Fatal { kind: error.kind(), message: error.to_line() };
+        let bucket = job.connect().await.map_err(unreachable)?;
+        let (seen, versioning) = tokio::join!(Box::pin(latest::read(&bucket, job)), bucket.versioning());
+        Ok(Some(Reached { bucket, seen: seen?, versioning }))
+    };
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Ok(None),
+        looked = looking => looked,
+    }
 }
 
 /// Comes true after this long; never without a limit.
@@ -169,7 +207,10 @@ pub(crate) struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn work_and_say_when_stopping(&mut self) -> Option<Bucket> {
+    async fn work_and_say_when_stopping(
+        &mut self,
+        reached: Result<Option<Reached>, Fatal>,
+    ) -> Option<Bucket> {
         let (events, cancel) = (self.events, self.cancel);
         let limit = self.job.schedule.as_ref().map(|options| options.max_runtime);
         let (mut said, mut is_overdue) = (false, false);
@@ -189,7 +230,7 @@ impl Run<'_> {
             tokio::select! {
                 biased;
                 () = saying => None,
-                bucket = self.work() => bucket,
+                bucket = self.work(reached) => bucket,
             }
         };
         if cancel.is_cancelled() && !said {
@@ -207,17 +248,21 @@ impl Run<'_> {
     }
 
     /// Everything up to the last file. Gives the bucket when it can be used for the report.
-    async fn work(&mut self) -> Option<Bucket> {
+    async fn work(&mut self, reached: Result<Option<Reached>, Fatal>) -> Option<Bucket> {
         if self.record.is_hopeless() {
             return None;
         }
-        let (bucket, seen) = match self.reach_bucket().await {
+        let Reached { bucket, seen, versioning } = match reached {
             Ok(reached) => reached?,
             Err(fatal) => {
                 self.record.fail(self.events, fatal).await;
                 return None;
             }
         };
+        if versioning == Versioning::Off {
+            let message = "the bucket has no versioning: a file that changes replaces its object for good. Switch versioning on";
+            self.record.warn(self.events, message.to_owned()).await;
+        }
         match self.recognise(&bucket, &seen).await {
             Ok(true) => {}
             Ok(false) => return Some(bucket),
@@ -265,28 +310,6 @@ impl Run<'_> {
                 let _ = beacon.lock().await.write(RunState::Running, now).await;
             }
         }
-    }
-
-    /// Makes the client and reads `latest.json`, whether it is there or not, so that a wrong bucket, wrong credentials and
-    /// a dead network show before anything is done. `Ok(None)` when interrupted meanwhile.
-    async fn reach_bucket(&mut self) -> Result<Option<(Bucket, Seen)>, Fatal> {
-        let job = self.job;
-        let looking = async {
-            let unreachable = |error: TransferError| Fatal { kind: error.kind(), message: error.to_line() };
-            let bucket = job.connect().await.map_err(unreachable)?;
-            let (seen, versioning) = tokio::join!(Box::pin(latest::read(&bucket, job)), bucket.versioning());
-            Ok((bucket, seen?, versioning))
-        };
-        let (bucket, seen, versioning) = tokio::select! {
-            biased;
-            () = self.cancel.cancelled() => return Ok(None),
-            looked = looking => looked?,
-        };
-        if versioning == Versioning::Off {
-            let message = "the bucket has no versioning: a file that changes replaces its object for good. Switch versioning on";
-            self.record.warn(self.events, message.to_owned()).await;
-        }
-        Ok(Some((bucket, seen)))
     }
 
     /// Makes sure that the catalog is the one of this bucket, and says in both that the run has begun. `Ok(false)` when

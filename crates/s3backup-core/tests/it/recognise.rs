@@ -8,7 +8,7 @@ use std::time::Duration;
 use s3backup_catalog::FileRow;
 use s3backup_core::aws_sdk_s3::primitives::ByteStream;
 use s3backup_core::manifest::Op;
-use s3backup_core::{Backup, Event, FailureKind, RunId, RunReport, Source};
+use s3backup_core::{At, Backup, Event, FailureKind, RunId, RunReport, Source};
 use s3backup_local_s3::{Fault, FaultKind, LocalS3, Operation};
 
 use crate::bench::{BUCKET, Bench, CONTROL, failed, soon, write};
@@ -605,4 +605,38 @@ async fn whatever_names_files_have_they_are_known_again() {
     let report = success(&job()).await;
     assert_eq!((report.unchanged.files, report.gone.files, report.manifests.len()), (16, 0, 0));
     assert_eq!(state(&bench), before);
+}
+
+#[tokio::test]
+async fn a_run_is_behind_those_that_only_the_bucket_knows_although_the_clock_was_set_back() {
+    let before = chrono::Utc::now();
+    for what in ["lost", "rolled back", "never there"] {
+        let bench = Bench::new().await;
+        let file = bench.file("a", "one");
+        let job = |minutes| {
+            let now = before - chrono::TimeDelta::minutes(minutes);
+            let job = bench.forgetful_job().source(Source::new(bench.data())).clock(Arc::new(move || now));
+            let job = if what == "never there" { job } else { job.state_dir(bench.dir("state")) };
+            job.build().unwrap()
+        };
+        success(&job(60)).await;
+        if what == "rolled back" {
+            copy_state(&bench, "copy");
+        }
+        write(&file, "second");
+        let second = success(&job(0)).await;
+        match what {
+            "lost" => std::fs::remove_dir_all(state_dir(&bench)).unwrap(),
+            "rolled back" => put_state_back(&bench, "copy"),
+            _ => {}
+        }
+        write(&file, "the third");
+        let third = success(&job(30)).await;
+        assert!(third.run_id > second.run_id, "{what}: {} is not behind {}", third.run_id, second.run_id);
+        assert_eq!(bench.stored_report(&third).await.run_id, third.run_id, "{what}");
+
+        let stranger = bench.forgetful_job().source(Source::new(bench.data())).build().unwrap();
+        let listed = stranger.files(&At::Now, &[]).await.unwrap().next().await.unwrap().unwrap();
+        assert_eq!((listed[0].size, &listed[0].run), (9, &third.run_id), "{what}: the newest state");
+    }
 }
