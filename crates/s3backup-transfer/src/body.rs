@@ -17,6 +17,8 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::wire::Outgoing;
+
 /// How much is read at a time.
 const PIECE_BYTES: usize = 256 << 10;
 
@@ -48,6 +50,18 @@ impl Payload {
         matches!(self, Self::Whole(_))
     }
 
+    /// For a request of the fast path.
+    pub(crate) fn to_outgoing(&self) -> Outgoing {
+        match self {
+            Self::Whole(bytes) => Outgoing::Bytes(bytes.clone()),
+            Self::Range { file, offset, len } => {
+                let pieces = FileBody::start(Arc::clone(file), *offset, *len);
+                Outgoing::Pieces { pieces, now: Bytes::new() }
+            }
+        }
+    }
+
+    /// For a request of the SDK.
     pub(crate) fn to_stream(&self) -> ByteStream {
         match self {
             Self::Whole(bytes) => ByteStream::from(bytes.clone()),
@@ -59,7 +73,7 @@ impl Payload {
 }
 
 /// Reads a range on a blocking thread and hands the pieces over as they are asked for. Dropping it ends the reading.
-struct FileBody {
+pub(crate) struct FileBody {
     pieces: mpsc::Receiver<io::Result<Bytes>>,
     left: u64,
 }
@@ -83,6 +97,15 @@ impl FileBody {
         });
         Self { pieces, left: len }
     }
+
+    /// The next piece; `None` at the end.
+    pub(crate) fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        let piece = ready!(self.pieces.poll_recv(context));
+        if let Some(Ok(piece)) = &piece {
+            self.left = self.left.saturating_sub(piece.len() as u64);
+        }
+        Poll::Ready(piece)
+    }
 }
 
 impl Body for FileBody {
@@ -93,13 +116,7 @@ impl Body for FileBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        self.pieces.poll_recv(context).map(|piece| {
-            piece.map(|piece| {
-                let piece = piece?;
-                self.left = self.left.saturating_sub(piece.len() as u64);
-                Ok(Frame::data(piece))
-            })
-        })
+        self.poll_piece(context).map(|piece| piece.map(|piece| piece.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::body::Progress;
 use crate::retry::Backoff;
+use crate::wire::{Failure, Wire};
 use crate::{Error, RetrySettings};
 
 /// A bucket with the client that reaches it. Cheap to clone. `Debug` shows no credentials.
@@ -24,6 +25,8 @@ pub struct Bucket {
     backoff: Arc<Backoff>,
     /// Whether the bucket is known to be there.
     pub(crate) exists: Arc<AtomicBool>,
+    /// Makes the requests that carry the bytes of files; without, the client does.
+    pub(crate) wire: Option<Arc<Wire>>,
 }
 
 /// What a request waits for before each of its attempts; by default for nothing.
@@ -81,7 +84,13 @@ impl Bucket {
             endpoint: endpoint.map(Into::into),
             backoff: Arc::new(Backoff::new(RetrySettings::default())),
             exists: Arc::default(),
+            wire: None,
         }
+    }
+
+    pub(crate) fn with_wire(mut self, wire: Option<Wire>) -> Self {
+        self.wire = wire.map(Arc::new);
+        self
     }
 
     /// Sets how requests are repeated and when they count as lost.
@@ -134,7 +143,8 @@ impl Bucket {
             let result = self.in_time(operation, key, allowance, &progress, Box::pin(request(attempt))).await;
             drop(permit);
             let error = match result {
-                Err(error) if error.is_retryable() => error,
+                // Once: who hears the same of the server's own time will always hear it.
+                Err(error) if error.is_retryable() || (number == 1 && error.is_clock_skew()) => error,
                 done => return done,
             };
             let Some(wait) = self.backoff.wait_after(number) else { return Err(error) };
@@ -178,7 +188,16 @@ impl Bucket {
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        match (Error::of_sdk(operation, self.target(key), error), &self.endpoint) {
+        self.with_address(Error::of_sdk(operation, self.target(key), error))
+    }
+
+    /// The same of a request of the fast path.
+    pub(crate) fn wire_error(&self, operation: &'static str, key: &Key, failure: Failure) -> Error {
+        self.with_address(Error::of_wire(operation, self.target(key), failure))
+    }
+
+    fn with_address(&self, error: Error) -> Error {
+        match (error, &self.endpoint) {
             // Who does not answer is worth saying, where it is not simply AWS.
             (Error::NoAnswer { operation, target, cause }, Some(endpoint)) => {
                 let address = endpoint.split_once("://").map_or(&**endpoint, |(_, address)| address);

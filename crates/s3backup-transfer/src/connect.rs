@@ -1,5 +1,6 @@
 //! From options to a client that is ready to use.
 
+use std::path::Path;
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
@@ -10,13 +11,18 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
     Builder, Credentials, ProvideCredentials, RequestChecksumCalculation, ResponseChecksumValidation,
-    StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig,
+    SharedHttpClient, StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig,
 };
+use aws_smithy_http_client::Connector;
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 
-use crate::{Bucket, Error};
+use crate::wire::{Wire, ca_bundle, read_bundle};
+use crate::{Bucket, Error, HttpPath};
 
 /// How long a TCP and TLS connection may take to be made.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the search for credentials may take: a wait for the metadata service, a login, or a program that the profile
 /// names.
@@ -36,6 +42,8 @@ pub struct ConnectOptions {
     pub endpoint: Option<String>,
     /// Credentials that take the place of those of the environment.
     pub credentials: Option<StaticCredentials>,
+    /// Who makes the requests that carry the bytes of files.
+    pub http: HttpPath,
 }
 
 /// An access key and its secret. `Debug` does not show the secret.
@@ -96,7 +104,7 @@ impl Bucket {
         let provider = config.credentials_provider().ok_or_else(|| Error::NoCredentials {
             cause: "no provider of credentials is configured".into(),
         })?;
-        first_credentials(&provider).await?;
+        ask_for_credentials(&provider).await?;
 
         // The order of the SDK: what is said here, then what the environment says of S3, then of all services.
         let endpoint = options
@@ -112,7 +120,15 @@ impl Bucket {
             }
             builder = builder.region(Region::from_static(FOREIGN_REGION));
         }
-        Ok(Self::new(finish(builder), options.bucket.clone(), endpoint))
+        if let Some(path) = ca_bundle() {
+            builder = builder.http_client(trusting(&path)?);
+        }
+        let client = finish(builder);
+        let wire = match options.http {
+            HttpPath::Fast => Wire::open(&client, &options.bucket, provider).await?,
+            HttpPath::Sdk => None,
+        };
+        Ok(Self::new(client, options.bucket.clone(), endpoint).with_wire(wire))
     }
 
     /// Uses a client that exists: its credentials, region, endpoint and HTTP client.
@@ -124,15 +140,37 @@ impl Bucket {
     }
 }
 
-/// Asks for credentials, so that a run without any ends before it has begun.
-async fn first_credentials(provider: &impl ProvideCredentials) -> Result<(), Error> {
+/// Asks for credentials, within a minute. At first, so that a run without any ends before it has begun.
+pub(crate) async fn ask_for_credentials(provider: &impl ProvideCredentials) -> Result<Credentials, Error> {
     let asked = tokio::time::timeout(CREDENTIALS_TIMEOUT, provider.provide_credentials()).await;
     match asked {
-        Ok(found) => found.map(|_| ()).map_err(|cause| Error::NoCredentials { cause: Box::new(cause) }),
+        Ok(found) => found.map_err(|cause| Error::NoCredentials { cause: Box::new(cause) }),
         Err(_) => Err(Error::NoCredentials {
             cause: Box::new(CredentialsError::provider_timed_out(CREDENTIALS_TIMEOUT)),
         }),
     }
+}
+
+/// The SDK's own HTTP client, trusting the certificates of a file instead of the system's.
+fn trusting(bundle: &Path) -> Result<SharedHttpClient, Error> {
+    // It takes a file that it cannot read for one without certificates.
+    read_bundle(bundle)?;
+    let broken = |cause: String| Error::CaBundle { path: bundle.to_owned(), cause };
+    let pem = std::fs::read(bundle).map_err(|error| broken(error.to_string()))?;
+    let trusted = TrustStore::empty().with_pem_certificate(pem);
+    let context = TlsContext::builder().with_trust_store(trusted).build();
+    let context = context.map_err(|error| broken(error.to_string()))?;
+    let client =
+        aws_smithy_http_client::Builder::new().build_with_connector_fn(move |settings, components| {
+            let mut connector = Connector::builder();
+            connector.set_connector_settings(settings.cloned());
+            if let Some(components) = components {
+                connector.set_sleep_impl(components.sleep_impl());
+            }
+            let connector = connector.proxy_config(ProxyConfig::from_env());
+            connector.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(context.clone()).build()
+        });
+    Ok(client)
 }
 
 fn finish(builder: Builder) -> Client {
@@ -176,7 +214,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_search_for_credentials_ends() {
-        let error = first_credentials(&Silent).await.unwrap_err();
+        let error = ask_for_credentials(&Silent).await.unwrap_err();
         assert!(matches!(error, Error::NoCredentials { .. }) && error.is_fatal(), "{error:?}");
         assert!(error.to_line().contains("60 seconds"), "{}", error.to_line());
     }

@@ -1,19 +1,18 @@
 //! Control data: small objects that are read and written whole, and what the bucket is set to.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
-use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{BucketVersioningStatus, StorageClass};
 use bytes::{Bytes, BytesMut};
 use s3backup_model::Key;
 
-use crate::body::{Progress, Watch};
+use crate::body::{Payload, Progress, Watch};
 use crate::bucket::{Attempt, Gate, found};
 use crate::checksum::{Sums, Whole};
 use crate::error::cause_of;
-use crate::headers::{sse_headers, tagging, unquoted, version};
+use crate::headers::{sdk_metadata, sse_headers, tagging, unquoted, version};
 use crate::object::ObjectInfo;
+use crate::wire::Given;
 use crate::{Bucket, ChecksumKind, Error, ObjectSettings, Sse};
 
 /// Whether the bucket keeps what is overwritten.
@@ -115,12 +114,13 @@ impl Bucket {
     ) -> Result<ObjectInfo, Error> {
         let sums = Sums::of(kind, &bytes);
         let settings = ObjectSettings { sse: sse.cloned(), ..ObjectSettings::default() };
+        let payload = Payload::Whole(bytes.clone());
         let mut ambiguous = false;
         let write = async |condition: &WriteCondition, ambiguous: &mut bool| {
             let put = |attempt: Attempt| {
                 *ambiguous |= attempt.ambiguous;
-                let body = ByteStream::from(bytes.clone());
-                self.put_once(key, body, attempt.progress, kind, &sums, &settings, None, condition)
+                let given = Given { settings: &settings, metadata: &[], condition };
+                self.put_once(key, &payload, attempt.progress, kind, &sums, given)
             };
             self.repeat(Gate::default(), "PutObject", key, Duration::ZERO, |_, _, _| {}, put).await
         };
@@ -173,18 +173,21 @@ impl Bucket {
         Ok(there.filter(|(there, etag)| there == bytes && *etag == info.etag).map(|_| info))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one request")]
     pub(crate) async fn put_once(
         &self,
         key: &Key,
-        body: ByteStream,
+        payload: &Payload,
         progress: Progress,
         kind: ChecksumKind,
         sums: &Sums,
-        settings: &ObjectSettings,
-        metadata: Option<HashMap<String, String>>,
-        condition: &WriteCondition,
+        given: Given<'_>,
     ) -> Result<ObjectInfo, Error> {
+        if let Some(wire) = &self.wire {
+            let head = wire.put_object(key, payload, kind, sums, given, &progress).await;
+            let head = head.map_err(|failure| self.wire_error("PutObject", key, failure))?;
+            return Ok(ObjectInfo::of_upload(sums.len, &head));
+        }
+        let Given { settings, metadata, condition } = given;
         let sum = sums.sent_base64();
         let (sse, kms) = sse_headers(settings.sse.as_ref());
         let mut request = self
@@ -192,9 +195,9 @@ impl Bucket {
             .put_object()
             .bucket(&*self.name)
             .key(key.as_str())
-            .body(body)
+            .body(payload.to_stream())
             .content_length(i64::try_from(sums.len).unwrap_or(i64::MAX))
-            .set_metadata(metadata)
+            .set_metadata(sdk_metadata(metadata))
             .set_storage_class(settings.storage_class.as_deref().map(StorageClass::from))
             .set_server_side_encryption(sse)
             .set_ssekms_key_id(kms)

@@ -9,6 +9,7 @@ use aws_sdk_s3::operation::RequestId;
 use s3backup_model::{FailureKind, Key};
 
 use crate::journal::JournalError;
+use crate::wire::{Failure, Refusal};
 
 /// A failure of this crate.
 ///
@@ -63,6 +64,16 @@ pub enum Error {
         /// What the SDK says of each place.
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The file that `AWS_CA_BUNDLE` names cannot be used.
+    #[error(
+        "cannot use the certificates in {}, which AWS_CA_BUNDLE names: {cause}. Name a file in PEM format, or none", path.display()
+    )]
+    CaBundle {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: String,
     },
     /// No region is known.
     #[error("no AWS region: set the region of the bucket, or AWS_REGION")]
@@ -385,7 +396,10 @@ impl Error {
                 let code = metadata.code().unwrap_or_default().to_owned();
                 let request_id = metadata.request_id().map_or(request_id, ToOwned::to_owned);
                 let meaning = Meaning::of(status, &code);
-                let message = metadata.message().unwrap_or_default().to_owned();
+                let message = with_region(
+                    metadata.message().unwrap_or_default().to_owned(),
+                    headers.get(BUCKET_REGION).filter(|_| meaning == Meaning::WrongRegion),
+                );
                 Self::Service(ServiceError { operation, target, status, code, message, request_id, meaning })
             }
             SdkError::ConstructionFailure(_) => Self::BadRequest { operation, target, cause: chain(&error) },
@@ -408,6 +422,26 @@ impl Error {
         }
     }
 
+    /// Makes an error of how a request of the fast path for `target` failed.
+    pub(crate) fn of_wire(operation: &'static str, target: String, failure: Failure) -> Self {
+        match failure {
+            Failure::Unsigned(error) => error,
+            Failure::Lost(error) => Self::NoAnswer { operation, target, cause: cause_of(&error) },
+            Failure::Refused { head, refusal } => {
+                let Refusal { code, message, request_id } = refusal;
+                let status = head.status;
+                let meaning = Meaning::of(status, &code);
+                let message = with_region(
+                    message,
+                    head.field(BUCKET_REGION).filter(|_| meaning == Meaning::WrongRegion),
+                );
+                let named = head.field("x-amz-request-id").filter(|_| request_id.is_empty());
+                let request_id = named.map_or(request_id, ToOwned::to_owned);
+                Self::Service(ServiceError { operation, target, status, code, message, request_id, meaning })
+            }
+        }
+    }
+
     /// What kind of failure this is, for reports.
     pub fn kind(&self) -> FailureKind {
         match self {
@@ -416,6 +450,7 @@ impl Error {
             Self::Changed { .. } => FailureKind::Changed,
             Self::NoCredentials { .. } => FailureKind::Credentials,
             Self::NoRegion => FailureKind::Bucket,
+            Self::CaBundle { .. } => FailureKind::Network,
             Self::Service(error) => error.kind(),
             Self::NoAnswer { .. } => FailureKind::Network,
             Self::NotEchoed { .. } | Self::Mismatch { .. } => FailureKind::Checksum,
@@ -441,6 +476,11 @@ impl Error {
         }
     }
 
+    /// Whether the server refuses our clock. By its own, which its answer tells, the same request may go well.
+    pub(crate) fn is_clock_skew(&self) -> bool {
+        self.service().is_some_and(|error| error.meaning == Meaning::ClockSkew)
+    }
+
     /// Whether the request may have been carried out although it failed.
     pub(crate) fn is_ambiguous(&self) -> bool {
         match self {
@@ -453,7 +493,9 @@ impl Error {
     /// Whether every other file would fail for the same reason, so that there is no use in going on.
     pub fn is_fatal(&self) -> bool {
         match self {
-            Self::NoCredentials { .. } | Self::NoRegion | Self::NotEchoed { .. } => true,
+            Self::NoCredentials { .. } | Self::NoRegion | Self::CaBundle { .. } | Self::NotEchoed { .. } => {
+                true
+            }
             Self::Service(error) => matches!(
                 error.meaning,
                 Meaning::NoSuchBucket
@@ -483,6 +525,18 @@ impl Error {
     /// The error and its causes in one line, each fact once: what a report shows.
     pub fn to_line(&self) -> String {
         chain(self)
+    }
+}
+
+/// The field in which S3 says where a bucket is.
+const BUCKET_REGION: &str = "x-amz-bucket-region";
+
+/// The server's words, and the region that it names.
+fn with_region(message: String, region: Option<&str>) -> String {
+    match region {
+        Some(region) if message.is_empty() => format!("it is in {region}"),
+        Some(region) => format!("it is in {region}; {message}"),
+        None => message,
     }
 }
 

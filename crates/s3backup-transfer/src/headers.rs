@@ -1,8 +1,13 @@
 //! Values of headers and of replies, in the forms in which S3 takes and gives them.
 
+use std::collections::HashMap;
+
 use aws_sdk_s3::types::ServerSideEncryption;
 
 use crate::{ObjectSettings, Sse};
+
+/// What the names of header fields with user metadata begin with.
+const METADATA_PREFIX: &str = "x-amz-meta-";
 
 pub(crate) fn unquoted(etag: Option<&str>) -> String {
     etag.unwrap_or_default().trim_matches('"').to_owned()
@@ -19,6 +24,14 @@ pub(crate) fn sse_headers(sse: Option<&Sse>) -> (Option<ServerSideEncryption>, O
         Some(Sse::S3) => (Some(ServerSideEncryption::Aes256), None),
         Some(Sse::Kms { key_id }) => (Some(ServerSideEncryption::AwsKms), key_id.clone()),
     }
+}
+
+/// User metadata as the SDK takes it: without what marks the header fields.
+pub(crate) fn sdk_metadata(metadata: &[(&'static str, String)]) -> Option<HashMap<String, String>> {
+    let pairs = metadata.iter().map(|(field, value)| {
+        (field.strip_prefix(METADATA_PREFIX).unwrap_or(field).to_owned(), value.clone())
+    });
+    (!metadata.is_empty()).then(|| pairs.collect())
 }
 
 /// Tags in the form of a URL query, as the header takes them.

@@ -48,6 +48,7 @@ mod resume;
 mod retry;
 mod settings;
 mod uploads;
+mod wire;
 
 /// The AWS SDK for S3, for callers that hand in a client of their own.
 pub use aws_sdk_s3;
@@ -67,5 +68,7 @@ pub use listing::{Listed, ListedFolders, ListedObject};
 pub use object::ObjectInfo;
 pub use read::MAX_READS;
 pub use retry::RetrySettings;
-pub use settings::{MAX_OBJECT_BYTES, MAX_PARTS, ObjectSettings, Sse, TransferSettings, part_size_for};
+pub use settings::{
+    HttpPath, MAX_OBJECT_BYTES, MAX_PARTS, ObjectSettings, Sse, TransferSettings, part_size_for,
+};
 pub use uploads::OpenUploadInfo;

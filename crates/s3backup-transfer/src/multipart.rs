@@ -18,11 +18,12 @@ use crate::body::{Payload, STREAM_BYTES, Watch};
 use crate::checksum::{Proof, Sums, Whole, combine};
 use crate::control::WriteCondition;
 use crate::engine::{FileTransfer, Stored, Update, on_blocking_thread};
-use crate::headers::{sse_headers, tagging, unquoted, version};
+use crate::headers::{sdk_metadata, sse_headers, tagging, unquoted, version};
 use crate::object::ObjectInfo;
 use crate::put::{Decision, MAX_DECISIONS, metadata_of};
 use crate::read::{OpenFile, Read};
 use crate::resume::ListedPart;
+use crate::wire::field_of;
 use crate::{ChecksumKind, Error, OpenUpload, ServiceError};
 
 /// How much longer a completion may take for each part.
@@ -296,6 +297,15 @@ impl FileTransfer {
                 return Err(Error::Changed { path: file.path.to_path_buf(), reads: 1 });
             }
             self.note_attempt(attempt.number, payload.len());
+            let sum = sums.sent_base64();
+            if let Some(wire) = &bucket.wire {
+                let (kind, progress) = (self.kind(), &attempt.progress);
+                let head =
+                    wire.upload_part(&self.key, upload_id, number, payload, kind, sums, progress).await;
+                let head = head.map_err(|failure| bucket.wire_error("UploadPart", &self.key, failure))?;
+                let shown = head.field(field_of(kind)).filter(|_| kind != ChecksumKind::None);
+                return self.part_etag(sum, shown, head.field("etag"));
+            }
             let mut request = bucket
                 .client
                 .upload_part()
@@ -306,7 +316,6 @@ impl FileTransfer {
                 .content_length(i64::try_from(sums.len).unwrap_or(i64::MAX))
                 .set_checksum_algorithm(self.kind().algorithm())
                 .body(payload.to_stream());
-            let sum = sums.sent_base64();
             request = match self.kind() {
                 ChecksumKind::Crc64Nvme => request.checksum_crc64_nvme(&sum),
                 ChecksumKind::Crc32c => request.checksum_crc32_c(&sum),
@@ -321,14 +330,17 @@ impl FileTransfer {
                 ChecksumKind::Sha256 => reply.checksum_sha256(),
                 ChecksumKind::None => None,
             };
-            match shown.filter(|shown| *shown != sum) {
-                Some(stored) => {
-                    Err(Error::Mismatch { key: self.key.clone(), sent: sum, stored: stored.to_owned() })
-                }
-                None => Ok(unquoted(reply.e_tag())),
-            }
+            self.part_etag(sum, shown, reply.e_tag())
         })
         .await
+    }
+
+    /// The ETag of a part of which the server shows no other checksum than was sent.
+    fn part_etag(&self, sent: String, shown: Option<&str>, etag: Option<&str>) -> Result<String, Error> {
+        match shown.filter(|shown| *shown != sent) {
+            Some(stored) => Err(Error::Mismatch { key: self.key.clone(), sent, stored: stored.to_owned() }),
+            None => Ok(unquoted(etag)),
+        }
     }
 
     /// Begins a multipart upload. When the reply to a first try is lost, that try may have begun one whose id nobody
@@ -345,7 +357,7 @@ impl FileTransfer {
                 .create_multipart_upload()
                 .bucket(bucket.name())
                 .key(self.key.as_str())
-                .set_metadata(Some(metadata_of(file.stat, settings, &self.file_id)))
+                .set_metadata(sdk_metadata(&metadata_of(file.stat, settings, &self.file_id)))
                 .set_storage_class(settings.storage_class.as_deref().map(StorageClass::from))
                 .set_server_side_encryption(sse)
                 .set_ssekms_key_id(kms)

@@ -12,6 +12,7 @@ use crate::bucket::{Gate, found};
 use crate::checksum::{Proof, Whole, encode_crc64};
 use crate::download::Pin;
 use crate::headers::{unquoted, version};
+use crate::wire::{Head, field_of};
 use crate::{Bucket, ChecksumKind, Error};
 
 /// What the server says of an object.
@@ -45,6 +46,20 @@ pub struct ObjectInfo {
 }
 
 impl ObjectInfo {
+    /// What the reply to an upload of `size` bytes says.
+    pub(crate) fn of_upload(size: u64, head: &Head) -> Self {
+        let field = |name| head.field(name).map(ToOwned::to_owned);
+        Self {
+            size,
+            etag: unquoted(head.field("etag")),
+            version_id: version(head.field("x-amz-version-id")),
+            crc64nvme: field(field_of(ChecksumKind::Crc64Nvme)),
+            crc32c: field(field_of(ChecksumKind::Crc32c)),
+            sha256: field(field_of(ChecksumKind::Sha256)),
+            ..Self::default()
+        }
+    }
+
     /// The checksum in one algorithm, if the server shows it.
     pub(crate) fn checksum(&self, kind: ChecksumKind) -> Option<&str> {
         match kind {

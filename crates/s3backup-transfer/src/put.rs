@@ -1,6 +1,5 @@
 //! Small files: one request each.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,11 +12,11 @@ use crate::control::WriteCondition;
 use crate::engine::{FileTransfer, Stored};
 use crate::object::ObjectInfo;
 use crate::read::Read;
+use crate::wire::Given;
 use crate::{Error, ObjectSettings};
 
 /// Metadata names on our objects, without `x-amz-meta-`.
 const OWNER: &str = "s3backup-owner";
-const RUN: &str = "s3backup-run";
 const FILE: &str = "s3backup-file";
 
 /// How often an upload is decided anew because the object changed under it.
@@ -115,14 +114,13 @@ impl FileTransfer {
     ) -> Result<ObjectInfo, Error> {
         let bucket = &self.shared.bucket;
         let settings = &self.shared.objects;
+        let metadata = &*metadata_of(stat, settings, &self.file_id);
         self.repeat(self.gate(), "PutObject", Duration::ZERO, |attempt| {
             *ambiguous = attempt.ambiguous;
             async move {
                 self.note_attempt(attempt.number, payload.len());
-                let metadata = Some(metadata_of(stat, settings, &self.file_id));
-                let body = payload.to_stream();
-                let (progress, kind) = (attempt.progress, self.kind());
-                bucket.put_once(&self.key, body, progress, kind, sums, settings, metadata, condition).await
+                let given = Given { settings, metadata, condition };
+                bucket.put_once(&self.key, payload, attempt.progress, self.kind(), sums, given).await
             }
         })
         .await
@@ -198,20 +196,21 @@ pub(crate) enum Decision {
     Put(WriteCondition),
 }
 
-/// What is stored beside the bytes of a file: its times and mode in the form that rclone uses, and who wrote it.
+/// What is stored beside the bytes of a file, as header fields: its times and mode in the form that rclone uses, and who
+/// wrote it.
 pub(crate) fn metadata_of(
     stat: FileStat,
     settings: &ObjectSettings,
     file_id: &str,
-) -> HashMap<String, String> {
-    let mut metadata = HashMap::from([
-        ("mtime".to_owned(), decimal_seconds(stat.mtime_ns)),
-        ("mode".to_owned(), format!("{:o}", stat.mode)),
-    ]);
+) -> Vec<(&'static str, String)> {
+    let mut metadata = vec![
+        ("x-amz-meta-mtime", decimal_seconds(stat.mtime_ns)),
+        ("x-amz-meta-mode", format!("{:o}", stat.mode)),
+    ];
     if !settings.owner.is_empty() {
-        metadata.insert(OWNER.to_owned(), settings.owner.clone());
-        metadata.insert(RUN.to_owned(), settings.run.clone());
-        metadata.insert(FILE.to_owned(), file_id.to_owned());
+        metadata.push(("x-amz-meta-s3backup-owner", settings.owner.clone()));
+        metadata.push(("x-amz-meta-s3backup-run", settings.run.clone()));
+        metadata.push(("x-amz-meta-s3backup-file", file_id.to_owned()));
     }
     metadata
 }

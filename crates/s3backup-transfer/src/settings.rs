@@ -48,6 +48,17 @@ impl Default for TransferSettings {
     }
 }
 
+/// Who makes the requests that carry the bytes of files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HttpPath {
+    /// This crate, over HTTP/1.1 by hand, at a fraction of the SDK's cost for small files. Where the SDK alone can reach the
+    /// bucket (S3 Express, access points of many regions, a SOCKS proxy), it is the SDK all the same.
+    #[default]
+    Fast,
+    /// The AWS SDK, as for all other requests: the way out where the fast path meets a server that it does not get on with.
+    Sdk,
+}
+
 /// What each data object is given beside its bytes.
 #[derive(Clone, Debug, Default)]
 pub struct ObjectSettings {

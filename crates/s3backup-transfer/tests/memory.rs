@@ -6,7 +6,9 @@
 mod common;
 
 use common::{MIB, noise, objects, run};
-use s3backup_transfer::TransferSettings;
+use s3backup_transfer::{HttpPath, TransferSettings};
+
+const HTTP: HttpPath = HttpPath::Fast;
 
 /// The most memory that this process ever had in use.
 fn peak_bytes() -> u64 {

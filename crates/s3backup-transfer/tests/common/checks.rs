@@ -14,7 +14,6 @@ use super::journal::{Journal, interrupt};
 use super::{KINDS, MIB, PART, Store, known, noise, objects, of_kind, run, settings, tags};
 
 /// Makes a test of each check, on the store that `$store` gives.
-#[macro_export]
 macro_rules! checks_on {
     ($store:path: $($check:ident)*) => {
         $(
@@ -27,10 +26,9 @@ macro_rules! checks_on {
 }
 
 /// Makes a test of every check that holds on every server.
-#[macro_export]
 macro_rules! all_checks_on {
     ($store:path) => {
-        $crate::checks_on! { $store:
+        checks_on! { $store:
             sizes_around_the_part_size
             times_mode_and_tags_are_kept
             a_second_upload_finds_the_first

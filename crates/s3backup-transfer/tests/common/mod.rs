@@ -1,13 +1,15 @@
-//! What the tests share: a bucket on some server, a folder of files, and short ways to send and to look.
+//! What the tests share, in programs that say by `HTTP` which path they test: a bucket on some server, a folder of files, and short ways to send and to look.
 
 #![allow(
     dead_code,
+    unused_macros,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     reason = "helpers of tests; not every binary uses all of them"
 )]
 
+#[macro_use]
 pub(crate) mod checks;
 pub(crate) mod journal;
 pub(crate) mod weed;
@@ -24,8 +26,8 @@ use s3backup_model::{Entry, FileStat, Key};
 use s3backup_transfer::aws_sdk_s3::Client;
 use s3backup_transfer::aws_sdk_s3::config::{BehaviorVersion, Config, Credentials, Region};
 use s3backup_transfer::{
-    Bucket, ChecksumKind, Done, Engine, Error, Known, ObjectSettings, RetrySettings, Stored,
-    TransferSettings, Update, Upload, crc64nvme_base64,
+    Bucket, ChecksumKind, ConnectOptions, Done, Engine, Error, HttpPath, Known, ObjectSettings,
+    RetrySettings, StaticCredentials, Stored, TransferSettings, Update, Upload, crc64nvme_base64,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -43,7 +45,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A bucket of a test's own, and a folder for its files.
 pub(crate) struct Store {
+    /// For what tests do as another program; it is the SDK, whatever the bucket under test is made of.
     pub(crate) client: Client,
+    bucket: Bucket,
     pub(crate) name: String,
     pub(crate) local: Option<LocalS3>,
     pub(crate) folder: tempfile::TempDir,
@@ -78,8 +82,37 @@ impl Store {
     /// A bucket on an embedded server of the test's own.
     pub(crate) async fn embedded() -> Self {
         let server = LocalS3::builder().bucket("bucket").start().await.unwrap();
-        let client = client(&server.endpoint(), server.access_key(), server.secret_key());
-        Self { client, name: "bucket".to_owned(), local: Some(server), folder: tempfile::tempdir().unwrap() }
+        let (endpoint, access_key, secret_key) =
+            (server.endpoint(), server.access_key().to_owned(), server.secret_key().to_owned());
+        Self {
+            local: Some(server),
+            ..Self::on(&endpoint, &access_key, &secret_key, "bucket".to_owned()).await
+        }
+    }
+
+    /// A bucket on a server.
+    pub(crate) async fn on(endpoint: &str, access_key: &str, secret_key: &str, name: String) -> Self {
+        let client = client(endpoint, access_key, secret_key);
+        let bucket = match crate::HTTP {
+            HttpPath::Sdk => Bucket::from_client(&client, &name),
+            http => {
+                let options = ConnectOptions {
+                    bucket: name.clone(),
+                    region: Some("us-east-1".to_owned()),
+                    endpoint: Some(endpoint.to_owned()),
+                    credentials: Some(StaticCredentials::new(access_key, secret_key)),
+                    http,
+                };
+                Bucket::connect(&options).await.unwrap()
+            }
+        };
+        Self {
+            client,
+            bucket: bucket.with_retry(quick()),
+            name,
+            local: None,
+            folder: tempfile::tempdir().unwrap(),
+        }
     }
 
     pub(crate) fn server(&self) -> &LocalS3 {
@@ -88,7 +121,7 @@ impl Store {
 
     /// The bucket with quick retries and fixed jitter.
     pub(crate) fn bucket(&self) -> Bucket {
-        Bucket::from_client(&self.client, &self.name).with_retry(quick())
+        self.bucket.clone()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use super::{PATIENCE, Store, client};
+use super::{PATIENCE, Store};
 
 const ACCESS_KEY: &str = "tester";
 const SECRET_KEY: &str = "tester-secret";
@@ -84,13 +84,13 @@ fn free_ports() -> u16 {
 /// A bucket of the test's own.
 pub(crate) async fn store() -> Store {
     let port = tokio::task::spawn_blocking(|| SERVER.port).await.unwrap();
-    let client = client(&format!("http://127.0.0.1:{port}"), ACCESS_KEY, SECRET_KEY);
     let name = format!("b-{:016x}", fastrand::u64(..));
+    let store = Store::on(&format!("http://127.0.0.1:{port}"), ACCESS_KEY, SECRET_KEY, name.clone()).await;
     let begun = Instant::now();
     // The port answers a little before the server is ready for work.
-    while let Err(error) = client.create_bucket().bucket(&name).send().await {
+    while let Err(error) = store.client.create_bucket().bucket(&name).send().await {
         assert!(begun.elapsed() < PATIENCE, "{error:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    Store { client, name, local: None, folder: tempfile::tempdir().unwrap() }
+    store
 }

@@ -2,23 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-#[path = "../common/mod.rs"]
-mod common;
+use s3backup_transfer::HttpPath;
 
-mod cancel;
-mod faults;
-mod known;
-mod limits;
-mod messages;
-mod resume;
-mod slow;
-mod torn;
-mod unproved;
+/// What the suite is run on here; `sdk.rs` has the other.
+const HTTP: HttpPath = HttpPath::Fast;
 
-all_checks_on!(common::Store::embedded);
-checks_on! { common::Store::embedded:
-    storage_class_and_encryption_are_asked_for
-    a_key_of_1024_bytes
-    nothing_is_sent_to_a_missing_bucket
-    backslashes
-}
+include!("suite.rs");

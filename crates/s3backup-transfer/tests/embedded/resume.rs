@@ -92,7 +92,8 @@ async fn only_what_is_missing_is_sent() {
 
             let said = run(engine(), vec![upload]).await;
             let done = assert_arrived(&store, &journal, said).await;
-            assert_eq!(done.resumed_parts, there, "{kind:?}");
+            // What had left this machine when the run ended may have become a part since.
+            assert!((there..PARTS).contains(&done.resumed_parts), "{kind:?}");
             assert_eq!(journal.calls(), ["find", "ended"]);
             let sent = count(&store, Operation::UploadPart);
             assert!(sent <= PARTS + concurrency as u64, "{kind:?}: {sent} parts were sent");

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use s3backup_transfer::aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use s3backup_transfer::{ChecksumKind, DownloadLimits, Error, Pin, crc64nvme_base64};
 
-use crate::common::{MIB, Store, client, noise};
+use crate::common::{MIB, Store, noise};
 use crate::moto::{ACCESS_KEY, Moto, SECRET_KEY};
 use crate::{download, key, put};
 
@@ -13,13 +13,14 @@ static SERVER: LazyLock<Moto> = LazyLock::new(Moto::start);
 
 async fn versioned_store() -> Store {
     let endpoint = tokio::task::spawn_blocking(|| SERVER.endpoint()).await.unwrap();
-    let client = client(&endpoint, ACCESS_KEY, SECRET_KEY);
     let name = format!("b-{:016x}", fastrand::u64(..));
+    let store = Store::on(&endpoint, ACCESS_KEY, SECRET_KEY, name.clone()).await;
+    let client = &store.client;
     client.create_bucket().bucket(&name).send().await.unwrap();
     let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
     let versioning = client.put_bucket_versioning().bucket(&name).versioning_configuration(enabled);
     versioning.send().await.unwrap();
-    Store { client, name, local: None, folder: tempfile::tempdir().unwrap() }
+    store
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
