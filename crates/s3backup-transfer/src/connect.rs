@@ -13,7 +13,7 @@ use aws_sdk_s3::config::{
     StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig,
 };
 
-use crate::{Bucket, Error};
+use crate::{Bucket, Error, HttpPath};
 
 /// How long a TCP and TLS connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,6 +36,8 @@ pub struct ConnectOptions {
     pub endpoint: Option<String>,
     /// Credentials that take the place of those of the environment.
     pub credentials: Option<StaticCredentials>,
+    /// By which way requests go. A client that is handed in ([`Bucket::from_client`]) always makes them itself.
+    pub http: HttpPath,
 }
 
 /// An access key and its secret. `Debug` does not show the secret.

@@ -8,12 +8,13 @@ use aws_sdk_s3::types::{BucketVersioningStatus, StorageClass};
 use bytes::{Bytes, BytesMut};
 use s3backup_model::Key;
 
-use crate::body::{Progress, Watch};
+use crate::body::Watch;
 use crate::bucket::{Attempt, Gate, found};
 use crate::checksum::{Sums, Whole};
 use crate::error::cause_of;
 use crate::headers::{sse_headers, tagging, unquoted, version};
 use crate::object::ObjectInfo;
+use crate::pace::Pace;
 use crate::{Bucket, ChecksumKind, Error, ObjectSettings, Sse};
 
 /// Whether the bucket keeps what is overwritten.
@@ -120,7 +121,9 @@ impl Bucket {
             let put = |attempt: Attempt| {
                 *ambiguous |= attempt.ambiguous;
                 let body = ByteStream::from(bytes.clone());
-                self.put_once(key, body, attempt.progress, kind, &sums, &settings, None, condition)
+                // Control data is little, and what depends on it waits: it goes at once.
+                let watch = Watch { progress: attempt.progress, pace: Pace::default() };
+                self.put_once(key, body, watch, kind, &sums, &settings, None, condition)
             };
             self.repeat(Gate::default(), "PutObject", key, Duration::ZERO, |_, _, _| {}, put).await
         };
@@ -178,7 +181,7 @@ impl Bucket {
         &self,
         key: &Key,
         body: ByteStream,
-        progress: Progress,
+        watch: Watch,
         kind: ChecksumKind,
         sums: &Sums,
         settings: &ObjectSettings,
@@ -208,7 +211,7 @@ impl Bucket {
             ChecksumKind::Sha256 => request.checksum_sha256(sum),
             ChecksumKind::None => request.content_md5(sum),
         };
-        let reply = request.customize().interceptor(Watch(progress)).send().await;
+        let reply = request.customize().interceptor(watch).send().await;
         let reply = reply.map_err(|error| self.error("PutObject", key, error))?;
         Ok(ObjectInfo {
             size: sums.len,

@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use s3backup_model::FailureKind;
 
-use crate::body::{Payload, STREAM_BYTES, Watch};
+use crate::body::{Payload, STREAM_BYTES};
 use crate::checksum::{Proof, Sums, Whole, combine};
 use crate::control::WriteCondition;
 use crate::engine::{FileTransfer, Stored, Update, on_blocking_thread};
@@ -313,7 +313,7 @@ impl FileTransfer {
                 ChecksumKind::Sha256 => request.checksum_sha256(&sum),
                 ChecksumKind::None => request.content_md5(&sum),
             };
-            let reply = request.customize().interceptor(Watch(attempt.progress)).send().await;
+            let reply = request.customize().interceptor(self.watch(attempt.progress)).send().await;
             let reply = reply.map_err(|error| bucket.error("UploadPart", &self.key, error))?;
             let shown = match self.kind() {
                 ChecksumKind::Crc64Nvme => reply.checksum_crc64_nvme(),

@@ -121,8 +121,8 @@ impl FileTransfer {
                 self.note_attempt(attempt.number, payload.len());
                 let metadata = Some(metadata_of(stat, settings, &self.file_id));
                 let body = payload.to_stream();
-                let (progress, kind) = (attempt.progress, self.kind());
-                bucket.put_once(&self.key, body, progress, kind, sums, settings, metadata, condition).await
+                let (watch, kind) = (self.watch(attempt.progress), self.kind());
+                bucket.put_once(&self.key, body, watch, kind, sums, settings, metadata, condition).await
             }
         })
         .await

@@ -32,6 +32,7 @@ async fn connected_to(endpoint: &str) -> Error {
         region: Some("us-east-1".to_owned()),
         endpoint: Some(endpoint.to_owned()),
         credentials: Some(StaticCredentials::new("a", "s")),
+        ..ConnectOptions::default()
     };
     let bucket = Bucket::connect(&options).await.unwrap().with_retry(once());
     bucket.read(&key(), 10).await.unwrap_err()
