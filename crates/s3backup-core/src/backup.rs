@@ -533,6 +533,7 @@ impl BackupBuilder {
                 region: destination.region,
                 endpoint: destination.endpoint,
                 credentials: destination.credentials,
+                ..ConnectOptions::default()
             }),
         };
         let job = Job {

@@ -17,6 +17,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::pace::{Pace, Turn};
 use crate::wire::Outgoing;
 
 /// How much is read at a time.
@@ -130,7 +131,7 @@ impl Body for FileBody {
 
 /// How much the transport is given at a time. It asks for more until its buffers are full, so that small pieces show
 /// more of how it goes on and cost nothing: they share the memory of the whole.
-const TAKEN_BYTES: usize = 16 << 10;
+pub(crate) const TAKEN_BYTES: usize = 16 << 10;
 
 /// How far one request has come.
 #[derive(Clone, Debug)]
@@ -149,16 +150,25 @@ impl Progress {
         *last = (last.0 + bytes, Instant::now());
     }
 
-    /// How many bytes were taken, and when something happened last.
+    /// It will stand still until then, because we do not let it go on.
+    pub(crate) fn hold_until(&self, until: Instant) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.1 = last.1.max(until);
+    }
+
+    /// How many bytes were taken, and when something happened last or may happen next.
     pub(crate) fn last(&self) -> (u64, Instant) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Notes how a request's body is taken by the transport. It begins behind the signing, because only bodies that are
-/// plainly in memory are signed over plain HTTP.
+/// Notes how a request's body is taken by the transport, and lets it be taken no faster than it may. It begins behind the
+/// signing, because only bodies that are plainly in memory are signed over plain HTTP.
 #[derive(Debug)]
-pub(crate) struct Watch(pub(crate) Progress);
+pub(crate) struct Watch {
+    pub(crate) progress: Progress,
+    pub(crate) pace: Pace,
+}
 
 impl Intercept for Watch {
     fn name(&self) -> &'static str {
@@ -173,17 +183,19 @@ impl Intercept for Watch {
     ) -> Result<(), BoxError> {
         let body = context.request_mut().body_mut();
         let inner = std::mem::replace(body, SdkBody::taken());
-        *body = SdkBody::from_body_1_x(WatchedBody { inner, held: Bytes::new(), progress: self.0.clone() });
+        let (progress, turn) = (self.progress.clone(), Turn::of(self.pace.clone()));
+        *body = SdkBody::from_body_1_x(WatchedBody { inner, held: Bytes::new(), progress, turn });
         Ok(())
     }
 }
 
-/// Hands out a body in small pieces and notes each.
+/// Hands out a body in small pieces, each when it may go, and notes it.
 struct WatchedBody {
     inner: SdkBody,
     /// What the inner body gave and is not handed out yet.
     held: Bytes,
     progress: Progress,
+    turn: Turn,
 }
 
 impl Body for WatchedBody {
@@ -191,22 +203,24 @@ impl Body for WatchedBody {
     type Error = BoxError;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        while self.held.is_empty() {
-            match ready!(Pin::new(&mut self.inner).poll_frame(context)) {
+        let Self { inner, held, progress, turn } = self.get_mut();
+        while held.is_empty() {
+            match ready!(Pin::new(&mut *inner).poll_frame(context)) {
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(bytes) => self.held = bytes,
+                    Ok(bytes) => *held = bytes,
                     Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
                 },
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => return Poll::Ready(None),
             }
         }
-        let size = TAKEN_BYTES.min(self.held.len());
-        let piece = self.held.split_to(size);
-        self.progress.note(size as u64);
+        let size = TAKEN_BYTES.min(held.len());
+        ready!(turn.poll_pass(context, size, |until| progress.hold_until(until)));
+        let piece = held.split_to(size);
+        progress.note(size as u64);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
@@ -223,5 +237,50 @@ impl Body for WatchedBody {
             hint.set_upper(upper + held);
         }
         hint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::num::NonZeroU64;
+    use std::time::Duration;
+
+    use aws_sdk_s3::Client;
+    use aws_sdk_s3::config::{BehaviorVersion, Config};
+    use http_body_util::BodyExt;
+    use s3backup_model::Key;
+
+    use crate::{Bandwidth, Bucket, Rate, RetrySettings};
+
+    /// Four pieces with 16 s between them, where 13 s without any would be too long.
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_is_held_is_not_lost() {
+        let config = Config::builder().behavior_version(BehaviorVersion::latest()).build();
+        let retry = RetrySettings { request_timeout: Duration::from_millis(100), ..RetrySettings::default() };
+        let bucket = Bucket::from_client(&Client::from_conf(config), "bucket").with_retry(retry);
+        let pace = Pace::new(Bandwidth::Always(Rate::BytesPerSecond(NonZeroU64::new(1024).unwrap())));
+        let progress = Progress::begin();
+        let mut body = WatchedBody {
+            inner: SdkBody::from(vec![7; 4 * TAKEN_BYTES]),
+            held: Bytes::new(),
+            progress: progress.clone(),
+            turn: Turn::of(pace),
+        };
+        let began = Instant::now();
+        let request = async {
+            while let Some(frame) = body.frame().await {
+                assert_eq!(frame.unwrap().into_data().unwrap().len(), TAKEN_BYTES);
+            }
+            Ok(began.elapsed())
+        };
+        let key = Key::new("k").unwrap();
+        let sent = bucket.in_time("PutObject", &key, Duration::ZERO, &progress, request).await.unwrap();
+        assert!(sent >= Duration::from_secs(48), "{sent:?}");
+        // Once all is sent, only the server can be slow.
+        let silent = std::future::pending::<Result<(), _>>();
+        bucket.in_time("PutObject", &key, Duration::ZERO, &progress, silent).await.unwrap_err();
+        assert!(began.elapsed() < sent + Duration::from_secs(17), "{:?}", began.elapsed());
     }
 }

@@ -42,7 +42,8 @@ pub struct ConnectOptions {
     pub endpoint: Option<String>,
     /// Credentials that take the place of those of the environment.
     pub credentials: Option<StaticCredentials>,
-    /// Who makes the requests that carry the bytes of files.
+    /// Who makes the requests that carry the bytes of files. A client that is handed in ([`Bucket::from_client`]) always
+    /// makes them itself.
     pub http: HttpPath,
 }
 

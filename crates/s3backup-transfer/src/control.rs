@@ -6,12 +6,13 @@ use aws_sdk_s3::types::{BucketVersioningStatus, StorageClass};
 use bytes::{Bytes, BytesMut};
 use s3backup_model::Key;
 
-use crate::body::{Payload, Progress, Watch};
+use crate::body::{Payload, Watch};
 use crate::bucket::{Attempt, Gate, found};
 use crate::checksum::{Sums, Whole};
 use crate::error::cause_of;
 use crate::headers::{sdk_metadata, sse_headers, tagging, unquoted, version};
 use crate::object::ObjectInfo;
+use crate::pace::Pace;
 use crate::wire::Given;
 use crate::{Bucket, ChecksumKind, Error, ObjectSettings, Sse};
 
@@ -120,7 +121,9 @@ impl Bucket {
             let put = |attempt: Attempt| {
                 *ambiguous |= attempt.ambiguous;
                 let given = Given { settings: &settings, metadata: &[], condition };
-                self.put_once(key, &payload, attempt.progress, kind, &sums, given)
+                // Control data is little, and what depends on it waits: it goes at once.
+                let watch = Watch { progress: attempt.progress, pace: Pace::default() };
+                self.put_once(key, &payload, watch, kind, &sums, given)
             };
             self.repeat(Gate::default(), "PutObject", key, Duration::ZERO, |_, _, _| {}, put).await
         };
@@ -177,13 +180,13 @@ impl Bucket {
         &self,
         key: &Key,
         payload: &Payload,
-        progress: Progress,
+        watch: Watch,
         kind: ChecksumKind,
         sums: &Sums,
         given: Given<'_>,
     ) -> Result<ObjectInfo, Error> {
         if let Some(wire) = &self.wire {
-            let head = wire.put_object(key, payload, kind, sums, given, &progress).await;
+            let head = wire.put_object(key, payload, kind, sums, given, &watch).await;
             let head = head.map_err(|failure| self.wire_error("PutObject", key, failure))?;
             return Ok(ObjectInfo::of_upload(sums.len, &head));
         }
@@ -211,7 +214,7 @@ impl Bucket {
             ChecksumKind::Sha256 => request.checksum_sha256(sum),
             ChecksumKind::None => request.content_md5(sum),
         };
-        let reply = request.customize().interceptor(Watch(progress)).send().await;
+        let reply = request.customize().interceptor(watch).send().await;
         let reply = reply.map_err(|error| self.error("PutObject", key, error))?;
         Ok(ObjectInfo {
             size: sums.len,

@@ -22,7 +22,8 @@ use crate::engine::on_blocking_thread;
 use crate::error::cause_of;
 use crate::headers::unquoted;
 use crate::object::ObjectInfo;
-use crate::{Bucket, Error};
+use crate::pace::Pace;
+use crate::{Bandwidth, Bucket, Error};
 
 /// How much one request asks for. Larger ones gain nothing on a fast line, and give less to do side by side.
 const RANGE_BYTES: u64 = 8 << 20;
@@ -67,13 +68,22 @@ pub struct Downloaded {
 pub struct DownloadLimits {
     requests: Semaphore,
     most: usize,
+    pace: Pace,
 }
 
 impl DownloadLimits {
     /// At most so many requests at a time, and at least one. Each takes about 1 MiB of memory, whatever the objects are.
     pub fn new(requests: usize) -> Self {
         let most = requests.clamp(1, Semaphore::MAX_PERMITS);
-        Self { requests: Semaphore::new(most), most }
+        Self { requests: Semaphore::new(most), most, pace: Pace::default() }
+    }
+
+    /// How fast the bytes of all of them together may come. What has come is waited for before more is taken, so that
+    /// buffers of the connections, of some 100 KiB each, may fill faster. Default: as fast as they do.
+    #[must_use]
+    pub fn with_bandwidth(mut self, bandwidth: Bandwidth) -> Self {
+        self.pace = Pace::new(bandwidth);
+        self
     }
 }
 
@@ -213,8 +223,9 @@ impl Bucket {
     }
 
     /// Reads an object back by one request at a time and gives its length and checksum.
-    pub(crate) async fn read_back(&self, key: &Key) -> Result<Downloaded, Error> {
-        self.hash_object(key, &Pin::default(), &DownloadLimits::new(1)).await
+    pub(crate) async fn read_back(&self, key: &Key, pace: Pace) -> Result<Downloaded, Error> {
+        let limits = DownloadLimits { pace, ..DownloadLimits::new(1) };
+        self.hash_object(key, &Pin::default(), &limits).await
     }
 }
 
@@ -394,7 +405,9 @@ impl Get<'_> {
         let lost = |cause: String| self.bucket.lost(self.pin.get_operation(), self.key, cause);
         let piece = tokio::time::timeout(self.bucket.idle_limit(), body.next()).await;
         let piece = piece.map_err(|_| lost("the bytes stopped coming".to_owned()))?;
-        piece.transpose().map_err(|error| lost(cause_of(&error)))
+        let piece = piece.transpose().map_err(|error| lost(cause_of(&error)))?;
+        self.limits.pace.pass(piece.as_ref().map_or(0, Bytes::len)).await;
+        Ok(piece)
     }
 
     /// Hashes pieces, and writes them where they belong.

@@ -12,9 +12,11 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::body::{Progress, Watch};
 use crate::bucket::{Attempt, Gate, found};
 use crate::known::Known;
 use crate::object::ObjectInfo;
+use crate::pace::Pace;
 use crate::read::{self, MAX_READS, Read};
 use crate::{
     Bucket, ChecksumKind, Error, MAX_OBJECT_BYTES, ObjectSettings, TransferSettings, UploadJournal,
@@ -149,6 +151,8 @@ pub(crate) struct Shared {
     pub(crate) objects: ObjectSettings,
     /// Where multipart uploads are remembered; without, each is aborted when it cannot be completed.
     pub(crate) journal: Option<Arc<dyn UploadJournal>>,
+    /// How fast bytes of files go.
+    pub(crate) pace: Pace,
     /// Requests in flight.
     requests: Semaphore,
     /// Memory for bytes of files, in KiB.
@@ -190,6 +194,7 @@ impl Engine {
         let memory_kib =
             u32::try_from(settings.memory_bytes >> 10).unwrap_or(u32::MAX >> 4).clamp(1, u32::MAX >> 4);
         let shared = Shared {
+            pace: Pace::new(settings.bandwidth.clone()),
             requests: Semaphore::new(settings.concurrency.max(1)),
             memory: Semaphore::new(memory_kib as usize),
             memory_kib,
@@ -441,6 +446,11 @@ impl FileTransfer {
     pub(crate) fn note_attempt(&self, number: u32, bytes: u64) {
         self.counters.attempts.fetch_max(number, Ordering::Relaxed);
         self.counters.wire_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Watches over a request that carries bytes of this file.
+    pub(crate) fn watch(&self, progress: Progress) -> Watch {
+        Watch { progress, pace: self.shared.pace.clone() }
     }
 
     pub(crate) fn kind(&self) -> ChecksumKind {

@@ -22,8 +22,10 @@
 //! - With an [`UploadJournal`], a multipart upload that was interrupted is gone on with. A part that the server has is
 //!   kept only when its checksum, or its MD5 in the ETag, is that of the file's bytes now, and the file has the size,
 //!   times and inode of when the upload was begun; else it is sent again.
+//! - Bytes of files go no faster than [`TransferSettings::bandwidth`] says.
 //! - Memory is bounded by [`TransferSettings::memory_bytes`] and the number of requests, whatever the files are.
 
+mod bandwidth;
 mod body;
 mod bucket;
 mod buffer;
@@ -43,6 +45,7 @@ mod level;
 mod listing;
 mod multipart;
 mod object;
+mod pace;
 mod proof;
 mod put;
 mod read;
@@ -57,6 +60,7 @@ mod wire;
 /// The AWS SDK for S3, for callers that hand in a client of their own.
 pub use aws_sdk_s3;
 
+pub use bandwidth::{Bandwidth, Rate};
 pub use bucket::Bucket;
 pub use checksum::{ChecksumKind, crc64nvme_base64};
 pub use compare::Compared;

@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream};
 use s3backup_model::FailureKind;
 
-use crate::body::{Payload, STREAM_BYTES, Watch};
+use crate::body::{Payload, STREAM_BYTES};
 use crate::checksum::{Proof, Sums, Whole, combine};
 use crate::control::WriteCondition;
 use crate::engine::{FileTransfer, Stored, Update, on_blocking_thread};
@@ -299,9 +299,8 @@ impl FileTransfer {
             self.note_attempt(attempt.number, payload.len());
             let sum = sums.sent_base64();
             if let Some(wire) = &bucket.wire {
-                let (kind, progress) = (self.kind(), &attempt.progress);
-                let head =
-                    wire.upload_part(&self.key, upload_id, number, payload, kind, sums, progress).await;
+                let (kind, watch) = (self.kind(), &self.watch(attempt.progress));
+                let head = wire.upload_part(&self.key, upload_id, number, payload, kind, sums, watch).await;
                 let head = head.map_err(|failure| bucket.wire_error("UploadPart", &self.key, failure))?;
                 let shown = head.field(field_of(kind)).filter(|_| kind != ChecksumKind::None);
                 return self.part_etag(sum, shown, head.field("etag"));
@@ -322,7 +321,7 @@ impl FileTransfer {
                 ChecksumKind::Sha256 => request.checksum_sha256(&sum),
                 ChecksumKind::None => request.content_md5(&sum),
             };
-            let reply = request.customize().interceptor(Watch(attempt.progress)).send().await;
+            let reply = request.customize().interceptor(self.watch(attempt.progress)).send().await;
             let reply = reply.map_err(|error| bucket.error("UploadPart", &self.key, error))?;
             let shown = match self.kind() {
                 ChecksumKind::Crc64Nvme => reply.checksum_crc64_nvme(),

@@ -60,7 +60,7 @@ impl FileTransfer {
                 Some(stored) => mismatch(sent.clone(), stored.to_owned()),
             });
         }
-        let reading = self.shared.bucket.read_back(&self.key);
+        let reading = self.shared.bucket.read_back(&self.key, self.shared.pace.clone());
         match self.gate().unless_cancelled(reading).await? {
             Ok(read) if read.crc64nvme == encode_crc64(whole.crc64) && read.size == whole.len => Ok(()),
             Ok(read) => Err(mismatch(encode_crc64(whole.crc64), read.crc64nvme)),

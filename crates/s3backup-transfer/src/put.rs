@@ -120,7 +120,8 @@ impl FileTransfer {
             async move {
                 self.note_attempt(attempt.number, payload.len());
                 let given = Given { settings, metadata, condition };
-                bucket.put_once(&self.key, payload, attempt.progress, self.kind(), sums, given).await
+                let watch = self.watch(attempt.progress);
+                bucket.put_once(&self.key, payload, watch, self.kind(), sums, given).await
             }
         })
         .await

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::ChecksumKind;
+use crate::{Bandwidth, ChecksumKind};
 
 /// The most parts that a multipart upload can have (AWS: "Amazon S3 multipart upload limits").
 pub const MAX_PARTS: u64 = 10_000;
@@ -31,6 +31,9 @@ pub struct TransferSettings {
     pub memory_bytes: u64,
     /// What proves that the bytes arrived.
     pub checksum: ChecksumKind,
+    /// How fast the bytes of files may go, those of all requests together. What is read back for a proof counts, too;
+    /// control data does not. Default: as fast as they do.
+    pub bandwidth: Bandwidth,
     /// How long files in flight may go on after cancellation; a multipart upload ends at once, and is aborted unless there
     /// is a journal. Default 1 s.
     pub drain: Duration,
@@ -43,6 +46,7 @@ impl Default for TransferSettings {
             part_size_bytes: DEFAULT_PART_BYTES,
             memory_bytes: 64 << 20,
             checksum: ChecksumKind::default(),
+            bandwidth: Bandwidth::default(),
             drain: Duration::from_secs(1),
         }
     }

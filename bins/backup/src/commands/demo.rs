@@ -179,6 +179,7 @@ impl Stage {
                 self.server.access_key(),
                 self.server.secret_key(),
             )),
+            ..ConnectOptions::default()
         };
         Bucket::connect(&options).await.map_err(|error| failed("connecting", &error))
     }

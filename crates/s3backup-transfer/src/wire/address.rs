@@ -16,8 +16,9 @@ use tokio_rustls::TlsConnector;
 
 use super::connection::{Connection, Outgoing, Stream};
 use super::reply::bad;
-use crate::body::Progress;
+use crate::body::{Progress, Watch};
 use crate::connect::CONNECT_TIMEOUT;
+use crate::pace::Pace;
 
 /// How long the addresses of a name are used. S3 gives others every few seconds, by which it spreads its load.
 const ADDRESSES_LIVE: Duration = Duration::from_secs(15);
@@ -144,7 +145,8 @@ impl Address {
         head.push_str("\r\n");
         let mut connection = Connection::new(Stream::Plain(tcp));
         let mut nothing = Outgoing::Bytes(Bytes::new());
-        let reply = connection.exchange(head.as_bytes(), &mut nothing, &Progress::begin()).await?;
+        let watch = Watch { progress: Progress::begin(), pace: Pace::default() };
+        let reply = connection.exchange(head.as_bytes(), &mut nothing, &watch).await?;
         if !(200..300).contains(&reply.status) {
             let cause = format!("the proxy does not let through (HTTP {})", reply.status);
             return Err(io::Error::other(cause));

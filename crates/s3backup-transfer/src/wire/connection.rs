@@ -6,7 +6,7 @@
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -14,7 +14,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::reply::{Chunks, Framing, Head, bad};
-use crate::body::{FileBody, Progress};
+use crate::body::{FileBody, TAKEN_BYTES, Watch};
+use crate::pace::Turn;
 
 /// How much is read at a time of a head and what comes with it: a whole reply to a PUT.
 const READ_BYTES: usize = 4 << 10;
@@ -126,10 +127,10 @@ impl Connection {
         &mut self,
         head: &[u8],
         body: &mut Outgoing,
-        progress: &Progress,
+        watch: &Watch,
     ) -> io::Result<Head> {
         self.is_clean = false;
-        let is_whole = self.send(head, body, progress).await?;
+        let is_whole = self.send(head, body, watch).await?;
         let mut head = self.read_head().await?;
         // What a proxy or server says meanwhile is no answer yet (RFC 9110, section 15.2).
         while (100..200).contains(&head.status) {
@@ -140,14 +141,19 @@ impl Connection {
     }
 
     /// Sends head and body; `false` when an answer came before all was sent.
-    async fn send(&mut self, mut head: &[u8], body: &mut Outgoing, progress: &Progress) -> io::Result<bool> {
+    async fn send(&mut self, mut head: &[u8], body: &mut Outgoing, watch: &Watch) -> io::Result<bool> {
+        let mut gait = Gait { turn: Turn::of(watch.pace.clone()), step: WRITE_BYTES, allowed: 0 };
+        if watch.pace.is_limited() {
+            gait.step = TAKEN_BYTES;
+        }
         loop {
-            let step = poll_fn(|context| self.poll_send(context, head, body)).await?;
+            let step = poll_fn(|context| self.poll_send(context, head, body, &mut gait, watch)).await?;
             match step {
                 Sent::Bytes { of_head, of_body } => {
                     head = &head[of_head..];
                     body.advance(of_body);
-                    progress.note(of_body as u64);
+                    gait.allowed -= of_body;
+                    watch.progress.note(of_body as u64);
                 }
                 Sent::All => return Ok(true),
                 Sent::Answered => return Ok(false),
@@ -160,12 +166,17 @@ impl Connection {
         context: &mut Context<'_>,
         head: &[u8],
         body: &mut Outgoing,
+        gait: &mut Gait,
+        watch: &Watch,
     ) -> Poll<io::Result<Sent>> {
-        let bytes = match body.poll_next(context)? {
-            Poll::Ready(bytes) => &bytes[..bytes.len().min(WRITE_BYTES)],
-            // The head goes with the first piece.
-            Poll::Pending => return Poll::Pending,
-        };
+        // The head goes with the first piece.
+        let bytes = ready!(body.poll_next(context))?;
+        if gait.allowed == 0 && !bytes.is_empty() {
+            let step = bytes.len().min(gait.step);
+            ready!(gait.turn.poll_pass(context, step, |until| watch.progress.hold_until(until)));
+            gait.allowed = step;
+        }
+        let bytes = &bytes[..bytes.len().min(gait.allowed)];
         if head.is_empty() && bytes.is_empty() {
             return self.stream.poll_flush(context).map_ok(|()| Sent::All);
         }
@@ -314,6 +325,15 @@ impl Connection {
             Poll::Pending => Poll::Pending,
         }
     }
+}
+
+/// How fast the bytes of one request go.
+struct Gait {
+    turn: Turn,
+    /// How much is asked for at a time.
+    step: usize,
+    /// How much may go now.
+    allowed: usize,
 }
 
 /// What came of one step of sending.

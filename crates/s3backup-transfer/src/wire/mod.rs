@@ -32,7 +32,7 @@ use self::connection::{Connection, Incoming};
 use self::identity::{Identities, Identity};
 use self::sign::{UNSIGNED, Unsigned, push_encoded};
 use crate::Error;
-use crate::body::{Payload, Progress};
+use crate::body::{Payload, Watch};
 
 pub(crate) use self::connection::Outgoing;
 pub(crate) use self::reply::{Head, Refusal};
@@ -141,7 +141,7 @@ impl Wire {
         Utc::now() + TimeDelta::milliseconds(self.skew_ms.load(Ordering::Relaxed))
     }
 
-    async fn send(&self, request: Request<'_>, progress: &Progress) -> Result<Reply<'_>, Failure> {
+    async fn send(&self, request: Request<'_>, watch: &Watch) -> Result<Reply<'_>, Failure> {
         let now = self.now();
         let identity = self.identities.at(now).await.map_err(Failure::Unsigned)?;
         let method = request.method;
@@ -149,7 +149,7 @@ impl Wire {
             request.body.map_or_else(|| Outgoing::Bytes(bytes::Bytes::new()), Payload::to_outgoing);
         let head = self.head_of(request, &identity, now);
         let mut connection = self.connection().await?;
-        let head = connection.exchange(head.as_bytes(), &mut outgoing, progress).await?;
+        let head = connection.exchange(head.as_bytes(), &mut outgoing, watch).await?;
         let mut body = connection.body(&head, method)?;
         if (200..300).contains(&head.status) {
             return Ok(Reply { wire: self, head, connection, body });

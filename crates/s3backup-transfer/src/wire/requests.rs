@@ -6,7 +6,7 @@ use s3backup_model::Key;
 use sha2::{Digest, Sha256};
 
 use super::{Failure, Reply, Request, UNSIGNED, Wire, push_encoded};
-use crate::body::{Payload, Progress};
+use crate::body::{Payload, Watch};
 use crate::checksum::{SentSum, Sums, hex};
 use crate::control::WriteCondition;
 use crate::download::Pin;
@@ -40,7 +40,7 @@ impl Wire {
         kind: ChecksumKind,
         sums: &Sums,
         given: Given<'_>,
-        progress: &Progress,
+        watch: &Watch,
     ) -> Result<Head, Failure> {
         let settings = given.settings;
         let mut fields = Vec::with_capacity(16);
@@ -69,7 +69,7 @@ impl Wire {
         }
         let hash = self.hash_of(payload, sums);
         let request = Request { method: "PUT", key, query: String::new(), fields, body: Some(payload), hash };
-        self.send(request, progress).await?.finish().await
+        self.send(request, watch).await?.finish().await
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one request")]
@@ -81,7 +81,7 @@ impl Wire {
         payload: &Payload,
         kind: ChecksumKind,
         sums: &Sums,
-        progress: &Progress,
+        watch: &Watch,
     ) -> Result<Head, Failure> {
         let mut fields = Vec::with_capacity(8);
         push_sum(&mut fields, kind, sums);
@@ -89,7 +89,7 @@ impl Wire {
         push_encoded(&mut query, upload_id, false);
         let hash = self.hash_of(payload, sums);
         let request = Request { method: "PUT", key, query, fields, body: Some(payload), hash };
-        self.send(request, progress).await?.finish().await
+        self.send(request, watch).await?.finish().await
     }
 
     /// `range` in the form of HTTP; the whole object without.
@@ -98,7 +98,7 @@ impl Wire {
         key: &Key,
         pin: &Pin,
         range: Option<String>,
-        progress: &Progress,
+        watch: &Watch,
     ) -> Result<Reply<'_>, Failure> {
         let mut fields = Vec::with_capacity(8);
         if let Some(range) = range {
@@ -114,7 +114,7 @@ impl Wire {
         }
         let request =
             Request { method: "GET", key, query, fields, body: None, hash: Cow::Borrowed(UNSIGNED) };
-        self.send(request, progress).await
+        self.send(request, watch).await
     }
 
     /// What the signature says of the payload.

@@ -1,11 +1,16 @@
 //! What the engine promises never to exceed.
 
-use std::time::Duration;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use s3backup_local_s3::{Fault, FaultKind, Operation};
-use s3backup_transfer::{Engine, RetrySettings, TransferSettings, Upload};
+use s3backup_model::Key;
+use s3backup_transfer::{
+    Bandwidth, DownloadLimits, Engine, Expected, Pin, Rate, RetrySettings, TransferSettings, Upload,
+};
 
-use crate::common::{PART, Store, noise, objects, quick, run, settings};
+use crate::common::{MIB, PART, Store, noise, objects, quick, run, settings};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_more_requests_are_in_flight_than_allowed() {
@@ -59,4 +64,31 @@ async fn the_wait_for_a_turn_is_no_timeout() {
     for done in &said.done {
         assert!(done.result.is_ok() && done.retries == 0, "{done:?}");
     }
+}
+
+/// Files in one request each, and one in parts; and back. A last piece may go as soon as all before it have.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_go_no_faster_than_they_may() {
+    let store = Store::embedded().await;
+    let limit = |mib| Bandwidth::Always(Rate::BytesPerSecond(NonZeroU64::new(mib * MIB).unwrap()));
+    let sets = [
+        (8, (0..8).map(|index| store.file(&format!("s{index}"), &noise(index, MIB / 4))).collect()),
+        (24, vec![store.file("l", &noise(1, PART + MIB))]),
+    ];
+    for (mib, uploads) in sets {
+        let settings = TransferSettings { bandwidth: limit(mib), ..settings() };
+        let began = Instant::now();
+        let said = run(store.engine(settings, objects("run-1")), uploads).await;
+        assert!(said.done.iter().all(|done| done.result.is_ok() && done.retries == 0), "{:?}", said.done);
+        assert!(began.elapsed() >= Duration::from_millis(200), "{:?}", began.elapsed());
+    }
+
+    let limits = DownloadLimits::new(4).with_bandwidth(limit(24));
+    let file = Arc::new(std::fs::File::create(store.path("restored")).unwrap());
+    let expected = Expected { size: PART + MIB, crc64nvme: None };
+    let began = Instant::now();
+    let key = Key::new("l").unwrap();
+    store.bucket().download_into(&key, &Pin::default(), &expected, file, &limits).await.unwrap();
+    assert!(began.elapsed() >= Duration::from_millis(200), "{:?}", began.elapsed());
+    assert!(std::fs::read(store.path("restored")).unwrap() == noise(1, PART + MIB));
 }
