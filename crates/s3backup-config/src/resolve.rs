@@ -238,7 +238,7 @@ pub(crate) fn default_state_dir(request: &Request) -> Option<PathBuf> {
 fn transfer(raw: &RawTransfer) -> TransferSettings {
     let auto = TransferSettings::default();
     TransferSettings {
-        concurrency: raw.concurrency.and_then(|n| usize::try_from(n).ok()).unwrap_or(auto.concurrency),
+        concurrency: raw.concurrency.and_then(|n| usize::try_from(n).ok()).or(auto.concurrency),
         part_size_bytes: raw.part_size.unwrap_or(auto.part_size_bytes),
         memory_bytes: raw.memory,
         checksum: match raw.checksum.as_str() {

@@ -54,7 +54,7 @@ const LEAST_CALM: Duration = Duration::from_millis(250);
 const MOST_CALM: Duration = Duration::from_secs(8);
 
 /// After this long without a refusal the level is put to trial again instead of climbing.
-const FORGET: Duration = Duration::from_secs(60);
+const FORGET: Duration = Duration::from_mins(1);
 
 /// A sample is sure after this many round trips, and either this many requests or this long. Requests that vary by 30 % make
 /// the mean of 256 vary by 2 %; parts are too slow for so many.
@@ -303,4 +303,9 @@ fn scaled(level: usize, factor: f64) -> usize {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "simulated times are small and positive"
+)]
 mod tests;

@@ -42,7 +42,7 @@ pub struct TransferSettings {
 impl Default for TransferSettings {
     fn default() -> Self {
         Self {
-            concurrency: 64,
+            concurrency: Some(64),
             part_size_bytes: DEFAULT_PART_BYTES,
             memory_bytes: 64 << 20,
             checksum: ChecksumKind::default(),

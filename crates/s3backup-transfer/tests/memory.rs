@@ -22,7 +22,7 @@ fn peak_bytes() -> u64 {
 async fn memory_is_bounded_by_the_setting_and_not_by_the_files() {
     let store = common::weed::store().await;
     let settings = TransferSettings {
-        concurrency: 16,
+        concurrency: Some(16),
         memory_bytes: 16 * MIB,
         part_size_bytes: 5 * MIB,
         ..Default::default()

@@ -23,7 +23,7 @@ fn large() -> Vec<u8> {
 /// Sends one part after the other.
 fn job(bench: &Bench) -> BackupBuilder {
     let mut settings = TransferSettings::default();
-    (settings.part_size_bytes, settings.concurrency) = (PART as u64, 1);
+    (settings.part_size_bytes, settings.concurrency) = (PART as u64, Some(1));
     bench.builder().transfer(settings)
 }
 
@@ -151,7 +151,7 @@ async fn nothing_is_left_open_by_a_machine_that_keeps_nothing() {
     let source = s3backup_core::Source::new(bench.data());
     bench.file("large", large());
     let mut settings = TransferSettings::default();
-    (settings.part_size_bytes, settings.concurrency) = (PART as u64, 1);
+    (settings.part_size_bytes, settings.concurrency) = (PART as u64, Some(1));
     let backup = bench.forgetful_job().source(source).transfer(settings).build().unwrap();
     let fault = Fault::new(FaultKind::InternalError).on(Operation::UploadPart);
     bench.server.faults().set([fault.clone().nth(2), fault.nth(3)]);

@@ -24,7 +24,7 @@ async fn files_that_vanish_are_named_and_make_the_run_partial() {
     // One file at a time, each slowly: what is walked waits to be read.
     let slowly = Fault::new(FaultKind::Latency(Duration::from_secs(1))).on(Operation::PutObject);
     bench.server.faults().add(slowly.key_contains("trips/"));
-    let settings = TransferSettings { concurrency: 1, ..TransferSettings::default() };
+    let settings = TransferSettings { concurrency: Some(1), ..TransferSettings::default() };
     let mut run = bench.builder().transfer(settings).build().unwrap().start();
     let report = soon(async {
         while let Some(event) = run.next().await {

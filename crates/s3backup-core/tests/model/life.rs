@@ -430,7 +430,7 @@ fn job(bench: &Bench, clock: &Arc<AtomicI64>) -> BackupBuilder {
     let clock = Arc::clone(clock);
     let time = move || DateTime::from_timestamp(clock.load(Ordering::SeqCst), 0).unwrap();
     // One request after the other, so that the same seed does the same.
-    let transfer = TransferSettings { concurrency: 1, ..TransferSettings::default() };
+    let transfer = TransferSettings { concurrency: Some(1), ..TransferSettings::default() };
     let job = bench.forgetful_job().source(Source::new(bench.data())).transfer(transfer);
     // What is guarded is tested elsewhere.
     job.clock(Arc::new(time)).max_changed(100).force(true)

@@ -196,7 +196,7 @@ pub(crate) async fn a_known_object_that_another_program_changed_is_left_alone(st
 pub(crate) async fn an_interrupted_upload_is_gone_on_with(store: &Store) {
     for kind in KINDS {
         let (name, bytes) = (kind.as_str(), noise(1, 3 * PART + 7));
-        let one_by_one = TransferSettings { concurrency: 1, ..of_kind(kind) };
+        let one_by_one = TransferSettings { concurrency: Some(1), ..of_kind(kind) };
         let journal = Journal::new();
         let upload = store.file(name, &bytes);
         let engine = store.engine(one_by_one.clone(), objects("run-1")).with_journal(journal.clone());
@@ -221,7 +221,7 @@ pub(crate) async fn an_interrupted_upload_is_gone_on_with(store: &Store) {
 }
 
 pub(crate) async fn an_upload_of_a_file_that_changed_is_not_gone_on_with(store: &Store) {
-    let settings = TransferSettings { concurrency: 1, ..settings() };
+    let settings = TransferSettings { concurrency: Some(1), ..settings() };
     let journal = Journal::new();
     let engine = || store.engine(settings.clone(), objects("run")).with_journal(journal.clone());
     interrupt(engine(), store.file("f", &noise(1, 4 * PART))).await;

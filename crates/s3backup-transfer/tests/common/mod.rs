@@ -208,7 +208,7 @@ pub(crate) fn quick() -> RetrySettings {
 }
 
 pub(crate) fn settings() -> TransferSettings {
-    TransferSettings { concurrency: 8, part_size_bytes: PART, ..TransferSettings::default() }
+    TransferSettings { concurrency: Some(8), part_size_bytes: PART, ..TransferSettings::default() }
 }
 
 pub(crate) fn of_kind(checksum: ChecksumKind) -> TransferSettings {

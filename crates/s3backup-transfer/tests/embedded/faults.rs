@@ -263,7 +263,7 @@ async fn without_conditions_nothing_strange_is_overwritten() {
             store.file("strange", &one),
         ];
         // One after the other, so that the server is known by the first.
-        let settings = TransferSettings { concurrency: 1, ..settings() };
+        let settings = TransferSettings { concurrency: Some(1), ..settings() };
         let said = run(store.engine(settings, objects("run-1")), uploads).await;
         let went_well: Vec<bool> = said.done.iter().map(|done| done.result.is_ok()).collect();
         assert_eq!(went_well, [true, true, false, false], "{:?}", said.done);
@@ -286,7 +286,7 @@ async fn what_is_not_implemented_need_not_be_conditions() {
         let body = b"somebody else's".to_vec();
         store.client.put_object().bucket(&store.name).key("strange").body(body.into()).send().await.unwrap();
         let uploads = vec![store.file("odd", &noise(1, size)), store.file("strange", &noise(2, size))];
-        let settings = TransferSettings { concurrency: 1, ..settings() };
+        let settings = TransferSettings { concurrency: Some(1), ..settings() };
         let said = run(store.engine(settings, objects("run-1")), uploads).await;
         assert_eq!(said.warnings, [""; 0]);
         let odd = said.done[0].result.as_ref().unwrap_err();
@@ -315,7 +315,7 @@ async fn a_refusal_is_not_sent_again() {
         let store = Store::embedded().await;
         store.server().faults().add(Fault::new(FaultKind::AccessDenied).on(operation));
         let size = if operation == Operation::PutObject { 10 } else { PART + 1 };
-        let settings = TransferSettings { concurrency: 1, ..settings() };
+        let settings = TransferSettings { concurrency: Some(1), ..settings() };
         let said =
             run(store.engine(settings, objects("run-1")), vec![store.file("f", &noise(1, size))]).await;
         assert_eq!(said.done[0].attempts, 1);

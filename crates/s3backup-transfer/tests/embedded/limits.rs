@@ -22,7 +22,7 @@ async fn no_more_requests_are_in_flight_than_allowed() {
         for index in 0..4 {
             uploads.insert(7 * index, store.file(&format!("l{index}"), &noise(1, 2 * PART + 1)));
         }
-        let settings = TransferSettings { concurrency, ..settings() };
+        let settings = TransferSettings { concurrency: Some(concurrency), ..settings() };
         let said = run(store.engine(settings.clone(), objects("run-1")), uploads.clone()).await;
         assert!(said.done.iter().all(|done| done.result.is_ok()), "{:?}", said.done);
         // Again, so that there is something to look at and to compare with.
@@ -40,7 +40,7 @@ async fn little_memory_and_many_files_end() {
         (0..8).map(|index| store.file(&format!("l{index}"), &noise(index, PART + 1))).collect();
     uploads.extend((0..50).map(|index| store.file(&format!("s{index}"), &noise(index, 70_000))));
     for (concurrency, memory_bytes) in [(1, 1), (2, 1 << 20), (8, PART)] {
-        let settings = TransferSettings { concurrency, memory_bytes, ..settings() };
+        let settings = TransferSettings { concurrency: Some(concurrency), memory_bytes, ..settings() };
         let run_id = format!("run-{concurrency}");
         let said = run(store.engine(settings, objects(&run_id)), uploads.clone()).await;
         assert_eq!(said.done.len(), uploads.len());
@@ -56,7 +56,7 @@ async fn the_wait_for_a_turn_is_no_timeout() {
     store.server().faults().add(Fault::new(latency).on(Operation::UploadPart));
     let uploads: Vec<Upload> =
         (0..4).map(|index| store.file(&format!("l{index}"), &noise(index, 2 * PART + 1))).collect();
-    let settings = TransferSettings { concurrency: 4, ..settings() };
+    let settings = TransferSettings { concurrency: Some(4), ..settings() };
     let retry = RetrySettings { request_timeout: Duration::from_millis(1800), ..quick() };
     // Twelve parts, four at a time, are three rounds of 0.7 s; the last begins after 1.4 s.
     let engine = Engine::new(store.bucket().with_retry(retry), settings, objects("run-1"));

@@ -22,7 +22,7 @@ const PARTS: u64 = 4;
 const SIZE: u64 = PARTS * PART;
 
 fn one_by_one() -> TransferSettings {
-    TransferSettings { concurrency: 1, ..settings() }
+    TransferSettings { concurrency: Some(1), ..settings() }
 }
 
 fn engine(store: &Store, journal: &Arc<Journal>) -> Engine {
@@ -79,7 +79,7 @@ async fn only_what_is_missing_is_sent() {
         for concurrency in [1, 3] {
             let store = Store::embedded().await;
             let journal = Journal::new();
-            let settings = TransferSettings { concurrency, ..of_kind(kind) };
+            let settings = TransferSettings { concurrency: Some(concurrency), ..of_kind(kind) };
             let engine = || store.engine(settings.clone(), objects("run")).with_journal(journal.clone());
             let upload = store.file("f", &noise(1, SIZE));
             // The file cannot be complete before the run ends.
@@ -196,7 +196,7 @@ async fn a_part_with_other_bytes_is_sent_again() {
         let store = Store::embedded().await;
         let journal = Journal::new();
         let upload = store.file("f", &noise(1, SIZE));
-        let settings = TransferSettings { concurrency: 1, ..of_kind(kind) };
+        let settings = TransferSettings { concurrency: Some(1), ..of_kind(kind) };
         let engine = || store.engine(settings.clone(), objects("run")).with_journal(journal.clone());
         interrupt(engine(), upload.clone()).await;
         let there = parts_there(&store, &journal).await;

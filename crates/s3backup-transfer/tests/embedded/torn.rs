@@ -21,7 +21,7 @@ async fn slow_store() -> Store {
 }
 
 fn one_at_a_time() -> TransferSettings {
-    TransferSettings { concurrency: 1, ..settings() }
+    TransferSettings { concurrency: Some(1), ..settings() }
 }
 
 /// Sends a file of three parts and calls `meddle` whenever the server has the first part of a new upload, with the
