@@ -8,11 +8,12 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use s3backup_model::Key;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use crate::body::Progress;
+use crate::level::Sign;
 use crate::retry::Backoff;
+use crate::slots::{Slot, Slots};
 use crate::wire::{Failure, Wire};
 use crate::{Error, RetrySettings};
 
@@ -32,8 +33,10 @@ pub struct Bucket {
 /// What a request waits for before each of its attempts; by default for nothing.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Gate<'a> {
-    /// One permit for each request in flight.
-    pub(crate) requests: Option<&'a Semaphore>,
+    /// One slot for each request in flight.
+    pub(crate) slots: Option<&'a Slots>,
+    /// What the request is worth to those who look for the best number of them; nothing: it says nothing of that.
+    pub(crate) weight: u64,
     /// No attempt is begun, and no wait between two goes on, once this is set.
     pub(crate) cancel: Option<&'a CancellationToken>,
 }
@@ -49,10 +52,20 @@ impl<'a> Gate<'a> {
         }
     }
 
-    async fn pass(&self) -> Result<Option<SemaphorePermit<'a>>, Error> {
-        let Some(requests) = self.requests else { return Ok(None) };
-        let permit = self.unless_cancelled(requests.acquire()).await?;
-        permit.map(Some).map_err(|_| Error::Cancelled)
+    async fn pass(&self) -> Result<Option<Slot<'a>>, Error> {
+        let Some(slots) = self.slots else { return Ok(None) };
+        self.unless_cancelled(slots.acquire()).await.map(Some)
+    }
+
+    fn leave<T>(&self, slot: Option<Slot<'_>>, result: &Result<T, Error>) {
+        if let (Some(slot), 1..) = (slot, self.weight) {
+            let sign = match result {
+                Err(error) if error.is_busy() => Sign::Busy,
+                Err(Error::NoAnswer { .. }) => Sign::Lost,
+                _ => Sign::Done,
+            };
+            slot.end(self.weight, sign);
+        }
     }
 }
 
@@ -136,12 +149,12 @@ impl Bucket {
     {
         let (mut number, mut ambiguous) = (1, false);
         loop {
-            let permit = gate.pass().await?;
+            let slot = gate.pass().await?;
             let progress = Progress::begin();
             let attempt = Attempt { number, ambiguous, progress: progress.clone() };
             // The futures of the SDK are large; what waits at the gate should not be.
             let result = self.in_time(operation, key, allowance, &progress, Box::pin(request(attempt))).await;
-            drop(permit);
+            gate.leave(slot, &result);
             let error = match result {
                 // Once: who hears the same of the server's own time will always hear it.
                 Err(error) if error.is_retryable() || (number == 1 && error.is_clock_skew()) => error,

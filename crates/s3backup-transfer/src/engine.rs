@@ -1,23 +1,28 @@
 //! Takes planned uploads and sends them, many at a time, within stated limits.
 
-use std::collections::{HashMap, HashSet};
+use std::any::Any;
+use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use s3backup_model::manifest::StoredChecksum;
 use s3backup_model::{Entry, FileStat, Key};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::{Id, JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::{Progress, Watch};
 use crate::bucket::{Attempt, Gate, found};
 use crate::known::Known;
+use crate::level::Bounds;
 use crate::object::ObjectInfo;
 use crate::pace::Pace;
-use crate::read::{self, MAX_READS, Read};
+use crate::read::{self, MAX_READS, Read, WholeFile};
+use crate::slots::Slots;
 use crate::{
     Bucket, ChecksumKind, Error, MAX_OBJECT_BYTES, ObjectSettings, TransferSettings, UploadJournal,
     part_size_for,
@@ -27,8 +32,33 @@ use crate::{
 /// interrupted: the parts of four already fill the memory limit.
 const LARGE_FILES: usize = 4;
 
-/// What a small file costs in memory beside its bytes: a request, its headers, a reply.
-const FILE_OVERHEAD_BYTES: u64 = 4 << 10;
+/// What a small file costs in memory beside its bytes: a task, a request, its headers, a reply.
+const FILE_OVERHEAD_BYTES: u64 = 12 << 10;
+
+/// How many requests for small files are in flight. Few at first, because S3 makes room under a prefix only as it is used
+/// more.
+const SMALL: Bounds = Bounds { start: 16, least: 4, most: 1024 };
+
+/// How many parts are. Those that memory has room for are fewer.
+pub(crate) const PARTS: Bounds = Bounds { start: 4, least: 2, most: 64 };
+
+/// Files that are at work beyond those whose requests are in flight: they are being read, or wait to be sent again.
+const AHEAD: usize = 64;
+
+/// Files that are read in one go on one thread: what it costs to wake another thread is more than to read a small file.
+const BATCH: usize = 16;
+
+/// Bytes that are read in one go.
+const BATCH_BYTES: u64 = 512 << 10;
+
+/// Reading goes to as many threads as files are slow to read: when a batch takes longer than this, the next is smaller.
+const BATCH_TIME: Duration = Duration::from_millis(2);
+
+/// What counts as much as a request of its own.
+const WEIGHT_BYTES: u64 = 64 << 10;
+
+/// The most files that are being read at the same time.
+const READING: usize = 64;
 
 /// One file to send.
 #[derive(Clone, Debug)]
@@ -153,10 +183,12 @@ pub(crate) struct Shared {
     pub(crate) journal: Option<Arc<dyn UploadJournal>>,
     /// How fast bytes of files go.
     pub(crate) pace: Pace,
-    /// Requests in flight.
-    requests: Semaphore,
+    /// Requests in flight that carry small files, or nothing.
+    small: Arc<Slots>,
+    /// Parts in flight.
+    parts: Arc<Slots>,
     /// Memory for bytes of files, in KiB.
-    memory: Semaphore,
+    memory: Arc<Semaphore>,
     memory_kib: u32,
     large: Semaphore,
     /// Keys of files on their way: conditions of writes do not hold on every server between two at the same time.
@@ -169,6 +201,18 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Whether a file of this size goes in one request, from memory.
+    fn is_small(&self, size: u64) -> bool {
+        let part_size = part_size_for(size, self.settings.part_size_bytes);
+        size <= part_size.min(self.settings.memory_bytes)
+    }
+
+    /// The memory that so many bytes of a file take.
+    fn kib_of(&self, bytes: u64) -> u32 {
+        let kib = u32::try_from((bytes + FILE_OVERHEAD_BYTES) >> 10).unwrap_or(u32::MAX);
+        kib.min(self.memory_kib)
+    }
+
     fn keys(&self) -> MutexGuard<'_, HashSet<Key>> {
         // A poisoned lock only means that another task panicked beside it: the set is changed in one step.
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
@@ -193,10 +237,18 @@ impl Engine {
     pub fn new(bucket: Bucket, settings: TransferSettings, objects: ObjectSettings) -> Self {
         let memory_kib =
             u32::try_from(settings.memory_bytes >> 10).unwrap_or(u32::MAX >> 4).clamp(1, u32::MAX >> 4);
+        let (small, parts) = match settings.concurrency {
+            Some(limit) => {
+                let both = Arc::new(Slots::fixed(limit));
+                (Arc::clone(&both), both)
+            }
+            None => (Arc::new(Slots::auto(SMALL)), Arc::new(Slots::auto(PARTS))),
+        };
         let shared = Shared {
             pace: Pace::new(settings.bandwidth.clone()),
-            requests: Semaphore::new(settings.concurrency.max(1)),
-            memory: Semaphore::new(memory_kib as usize),
+            small,
+            parts,
+            memory: Arc::new(Semaphore::new(memory_kib as usize)),
             memory_kib,
             large: Semaphore::new(LARGE_FILES),
             keys: Mutex::default(),
@@ -237,29 +289,33 @@ impl Engine {
         cancel: CancellationToken,
     ) {
         let shared = Arc::new(self.shared);
-        let slots = Arc::new(Semaphore::new(shared.settings.concurrency.max(1)));
         let mut tasks: JoinSet<()> = JoinSet::new();
-        let mut names: HashMap<Id, Upload> = HashMap::new();
-        loop {
+        let mut reading: JoinSet<Vec<Taken>> = JoinSet::new();
+        let mut reader = Reader::default();
+        let mut is_over = false;
+        while !(is_over && reading.is_empty()) {
+            let at_work = tasks.len() + reader.files;
+            let may_read = !is_over
+                && at_work < shared.small.limit() + AHEAD
+                && reader.files + reader.batch <= READING.max(BATCH);
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => break,
-                Some(ended) = tasks.join_next_with_id() => report_defect(ended, &mut names, &updates).await,
-                next = next_upload(&slots, &mut uploads) => {
-                    let Some((slot, upload)) = next else { break };
-                    let transfer = FileTransfer {
-                        shared: Arc::clone(&shared),
-                        key: upload.key.clone(),
-                        file_id: upload.file_id.clone(),
-                        follow_symlinks: upload.follow_symlinks,
-                        known: upload.known.clone(),
-                        hold: upload.hold,
-                        updates: updates.clone(),
-                        cancel: cancel.clone(),
-                        counters: Counters::default(),
-                    };
-                    let handle = tasks.spawn(transfer.run(upload.clone(), slot));
-                    names.insert(handle.id(), upload);
+                Some(read) = reading.join_next() => {
+                    // A task that only waits for a thread has no reason to end otherwise.
+                    for taken in read.unwrap_or_default() {
+                        reader.files -= 1;
+                        reader.note(taken.took);
+                        tasks.spawn(FileTransfer::new(&shared, &taken.upload, &updates, &cancel).run(taken));
+                    }
+                }
+                Some(_) = tasks.join_next() => {}
+                count = uploads.recv_many(&mut reader.next, reader.batch), if may_read => {
+                    is_over = count == 0;
+                    while !reader.next.is_empty() {
+                        let batch = reader.take_batch();
+                        reading.spawn(read_batch(Arc::clone(&shared), batch, cancel.clone()));
+                    }
                 }
             }
         }
@@ -270,10 +326,7 @@ impl Engine {
         tokio::pin!(time_is_up);
         loop {
             tokio::select! {
-                ended = tasks.join_next_with_id() => match ended {
-                    Some(ended) => report_defect(ended, &mut names, &updates).await,
-                    None => break,
-                },
+                ended = tasks.join_next() => if ended.is_none() { break },
                 () = &mut time_is_up => break,
             }
         }
@@ -282,31 +335,92 @@ impl Engine {
     }
 }
 
-/// The slot comes before the upload, so that none is taken out of the channel that cannot be begun.
-async fn next_upload(
-    slots: &Arc<Semaphore>,
-    uploads: &mut mpsc::Receiver<Upload>,
-) -> Option<(OwnedSemaphorePermit, Upload)> {
-    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
-    Some((slot, uploads.recv().await?))
+/// How files are taken up.
+struct Reader {
+    /// Not begun yet.
+    next: Vec<Upload>,
+    /// How many are being read.
+    files: usize,
+    /// How many to read in one go.
+    batch: usize,
+    /// How long one takes, smoothed.
+    per_file: Duration,
 }
 
-async fn report_defect(
-    ended: Result<(Id, ()), tokio::task::JoinError>,
-    names: &mut HashMap<Id, Upload>,
-    updates: &mpsc::Sender<Update>,
-) {
-    let (id, defect) = match ended {
-        Ok((id, ())) => (id, None),
-        Err(error) => (error.id(), Some(error)),
-    };
-    let upload = names.remove(&id);
-    if let (Some(upload), Some(error)) = (upload, defect) {
-        let result = Err(Error::Defect(error.to_string()));
-        let done = Done { upload, result, attempts: 1, retries: 0, wire_bytes: 0, resumed_parts: 0 };
-        // Nobody listens only when the whole run is being dropped.
-        let _ = updates.send(Update::Done(Box::new(done))).await;
+impl Default for Reader {
+    fn default() -> Self {
+        Self { next: Vec::with_capacity(BATCH), files: 0, batch: BATCH, per_file: Duration::ZERO }
     }
+}
+
+impl Reader {
+    /// Files that go to one thread: some small ones, or one.
+    fn take_batch(&mut self) -> Vec<Upload> {
+        let mut bytes = 0;
+        let fit = self.next.iter().take_while(|upload| {
+            bytes += upload.entry.stat.size;
+            bytes <= BATCH_BYTES
+        });
+        let count = fit.count().max(1);
+        self.files += count;
+        self.next.drain(..count).collect()
+    }
+
+    /// Hears how long it took to read one.
+    fn note(&mut self, took: Duration) {
+        self.per_file = (self.per_file * 7 + took) / 8;
+        let fit = BATCH_TIME.as_nanos() / self.per_file.as_nanos().max(1);
+        self.batch = usize::try_from(fit).unwrap_or(BATCH).clamp(1, BATCH);
+    }
+}
+
+/// What came of reading a small file, and the memory that it has.
+type Small = (Result<WholeFile, Error>, OwnedSemaphorePermit);
+
+/// A file that was taken up, and its bytes where it is small.
+struct Taken {
+    upload: Upload,
+    small: Option<Small>,
+    took: Duration,
+}
+
+/// Reads the small ones of some files on one thread. Nothing of them is left when it is cancelled or dropped.
+async fn read_batch(shared: Arc<Shared>, uploads: Vec<Upload>, cancel: CancellationToken) -> Vec<Taken> {
+    let mut taken = Vec::with_capacity(uploads.len());
+    let mut wanted = Vec::with_capacity(uploads.len());
+    for upload in uploads {
+        let mut memory = None;
+        if shared.is_small(upload.entry.stat.size) {
+            let gate = Gate { cancel: Some(&cancel), ..Gate::default() };
+            let kib = shared.kib_of(upload.entry.stat.size);
+            let permit = gate.unless_cancelled(Arc::clone(&shared.memory).acquire_many_owned(kib)).await;
+            let Ok(Ok(permit)) = permit else { return Vec::new() };
+            memory = Some(permit);
+            wanted.push((upload.entry.path(), upload.follow_symlinks, upload.entry.stat.size));
+        }
+        taken.push((upload, memory));
+    }
+    let (kind, count) = (shared.settings.checksum, u32::try_from(wanted.len()).unwrap_or(1).max(1));
+    let read = on_blocking_thread(move || {
+        let begun = Instant::now();
+        let read: Vec<_> = wanted
+            .into_iter()
+            .map(|(path, follow, size)| {
+                read::open(&path, follow).and_then(|file| file.read_up_to(size, kind))
+            })
+            .collect();
+        Ok((read, begun.elapsed() / count))
+    });
+    let (mut read, took, defect) = match read.await {
+        Ok((read, took)) => (read.into_iter(), took, String::new()),
+        Err(error) => (Vec::new().into_iter(), Duration::ZERO, error.to_line()),
+    };
+    let taken = taken.into_iter().map(|(upload, memory)| {
+        let small =
+            memory.map(|memory| (read.next().unwrap_or_else(|| Err(Error::Defect(defect.clone()))), memory));
+        Taken { upload, small, took }
+    });
+    taken.collect()
 }
 
 #[derive(Debug, Default)]
@@ -331,11 +445,30 @@ pub(crate) struct FileTransfer {
 }
 
 impl FileTransfer {
-    async fn run(self, upload: Upload, _slot: OwnedSemaphorePermit) {
-        let result = match self.alone_with_key().await {
-            Ok(_guard) => self.send(&upload.entry).await,
-            Err(error) => Err(error),
-        };
+    fn new(
+        shared: &Arc<Shared>,
+        upload: &Upload,
+        updates: &mpsc::Sender<Update>,
+        cancel: &CancellationToken,
+    ) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            key: upload.key.clone(),
+            file_id: upload.file_id.clone(),
+            follow_symlinks: upload.follow_symlinks,
+            known: upload.known.clone(),
+            hold: upload.hold,
+            updates: updates.clone(),
+            cancel: cancel.clone(),
+            counters: Counters::default(),
+        }
+    }
+
+    async fn run(self, taken: Taken) {
+        let Taken { upload, small, .. } = taken;
+        // A defect is a failure of this file, and of no other.
+        let result = AssertUnwindSafe(self.send_alone(&upload.entry, small)).catch_unwind().await;
+        let result = result.unwrap_or_else(|panic| Err(Error::Defect(words_of(&*panic))));
         if matches!(result, Err(Error::Cancelled)) {
             return;
         }
@@ -350,6 +483,11 @@ impl FileTransfer {
         self.say(Update::Done(Box::new(done))).await;
     }
 
+    async fn send_alone(&self, entry: &Entry, small: Option<Small>) -> Result<Stored, Error> {
+        let _guard = self.alone_with_key().await?;
+        self.send(entry, small).await
+    }
+
     /// Waits until no other file of this run is on its way to the same key; then the object there tells whose it is.
     async fn alone_with_key(&self) -> Result<KeyGuard<'_>, Error> {
         loop {
@@ -361,8 +499,8 @@ impl FileTransfer {
         }
     }
 
-    /// Reads and sends until a read was not disturbed.
-    async fn send(&self, entry: &Entry) -> Result<Stored, Error> {
+    /// Sends what was read, or reads and sends, until a read was not disturbed.
+    async fn send(&self, entry: &Entry, mut small: Option<Small>) -> Result<Stored, Error> {
         let path = entry.path();
         let mut size = entry.stat.size;
         for _ in 0..MAX_READS {
@@ -370,8 +508,13 @@ impl FileTransfer {
                 return Err(Error::TooLarge { path, size });
             }
             let part_size = part_size_for(size, self.shared.settings.part_size_bytes);
-            let sent = if size <= part_size.min(self.shared.settings.memory_bytes) {
-                self.send_whole(&path, &mut size).await?
+            let sent = if let Some((read, _memory)) = small.take() {
+                self.send_whole(&path, &mut size, read?).await?
+            } else if self.shared.is_small(size) {
+                let _memory = self.reserve(size).await?;
+                let (reserved, kind) = (size, self.kind());
+                let read = self.blocking(&path, move |file| file.read_up_to(reserved, kind)).await?;
+                self.send_whole(&path, &mut size, read).await?
             } else {
                 self.send_parts(&path, &mut size, part_size).await?
             };
@@ -384,8 +527,7 @@ impl FileTransfer {
 
     /// Memory for `bytes` of the file. Taken before they are read, given back after they are sent.
     pub(crate) async fn reserve(&self, bytes: u64) -> Result<tokio::sync::SemaphorePermit<'_>, Error> {
-        let kib = u32::try_from((bytes + FILE_OVERHEAD_BYTES) >> 10).unwrap_or(u32::MAX);
-        let memory = self.shared.memory.acquire_many(kib.min(self.shared.memory_kib));
+        let memory = self.shared.memory.acquire_many(self.shared.kib_of(bytes));
         self.gate().unless_cancelled(memory).await?.map_err(|_| Error::Cancelled)
     }
 
@@ -396,7 +538,17 @@ impl FileTransfer {
 
     /// What requests of this file wait for as long as the run goes on.
     pub(crate) fn gate(&self) -> Gate<'_> {
-        Gate { requests: Some(&self.shared.requests), cancel: Some(&self.cancel) }
+        Gate { slots: Some(&self.shared.small), weight: 0, cancel: Some(&self.cancel) }
+    }
+
+    /// The same for a request that carries a small file.
+    pub(crate) fn small_gate(&self, bytes: u64) -> Gate<'_> {
+        Gate { weight: 1 + bytes / WEIGHT_BYTES, ..self.gate() }
+    }
+
+    /// The same for a part.
+    pub(crate) fn part_gate(&self, bytes: u64) -> Gate<'_> {
+        Gate { slots: Some(&self.shared.parts), weight: bytes.max(1), ..self.gate() }
     }
 
     /// The same for requests that bring to an end what was begun, also when the run is ending.
@@ -492,6 +644,12 @@ impl FileTransfer {
         let follow = self.follow_symlinks;
         on_blocking_thread(move || work(read::open(&path, follow)?)).await
     }
+}
+
+/// What a panic says.
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    let words = panic.downcast_ref::<&str>().map(|words| (*words).to_owned());
+    words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a word".to_owned())
 }
 
 /// Runs file work where it may block.

@@ -476,6 +476,12 @@ impl Error {
         }
     }
 
+    /// Whether the server says that it is asked too much.
+    pub(crate) fn is_busy(&self) -> bool {
+        let is_throttled = |code: &str| matches!(code, "SlowDown" | "Throttling" | "ThrottlingException");
+        self.service().is_some_and(|error| matches!(error.status, 429 | 503) || is_throttled(&error.code))
+    }
+
     /// Whether the server refuses our clock. By its own, which its answer tells, the same request may go well.
     pub(crate) fn is_clock_skew(&self) -> bool {
         self.service().is_some_and(|error| error.meaning == Meaning::ClockSkew)

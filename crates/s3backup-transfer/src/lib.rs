@@ -40,7 +40,6 @@ mod error;
 mod headers;
 mod journal;
 mod known;
-#[cfg_attr(not(test), expect(dead_code, reason = "wired in the next commit"))]
 mod level;
 mod listing;
 mod multipart;
@@ -52,7 +51,6 @@ mod read;
 mod resume;
 mod retry;
 mod settings;
-#[cfg_attr(not(test), expect(dead_code, reason = "wired in the next commit"))]
 mod slots;
 mod uploads;
 mod wire;

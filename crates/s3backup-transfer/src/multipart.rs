@@ -17,7 +17,7 @@ use s3backup_model::FailureKind;
 use crate::body::{Payload, STREAM_BYTES};
 use crate::checksum::{Proof, Sums, Whole, combine};
 use crate::control::WriteCondition;
-use crate::engine::{FileTransfer, Stored, Update, on_blocking_thread};
+use crate::engine::{FileTransfer, PARTS, Stored, Update, on_blocking_thread};
 use crate::headers::{sdk_metadata, sse_headers, tagging, unquoted, version};
 use crate::object::ObjectInfo;
 use crate::put::{Decision, MAX_DECISIONS, metadata_of};
@@ -199,7 +199,8 @@ impl FileTransfer {
         let settings = &self.shared.settings;
         let parts_in_memory = usize::try_from(settings.memory_bytes / part_size).unwrap_or(usize::MAX).max(1);
         // One more than memory has room for, so that a part is waiting for it and not the other way round.
-        let at_once = parts_in_memory.saturating_add(1).min(settings.concurrency.max(1));
+        let at_once =
+            parts_in_memory.saturating_add(1).min(settings.concurrency.unwrap_or(PARTS.most).max(1));
         let count = file.stat.size.div_ceil(part_size).max(1);
         let sending = stream::iter(0..count)
             .map(|index| {
@@ -291,7 +292,7 @@ impl FileTransfer {
         sums: &Sums,
     ) -> Result<String, Error> {
         let bucket = &self.shared.bucket;
-        self.repeat(self.gate(), "UploadPart", Duration::ZERO, |attempt| async move {
+        self.repeat(self.part_gate(sums.len), "UploadPart", Duration::ZERO, |attempt| async move {
             // What is read again for each attempt fails again for as long as the file is another.
             if attempt.number > 1 && !payload.is_in_memory() && !file.is_unchanged()? {
                 return Err(Error::Changed { path: file.path.to_path_buf(), reads: 1 });

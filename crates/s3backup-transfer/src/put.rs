@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use bytes::Bytes;
 use s3backup_model::FileStat;
 
 use crate::body::Payload;
@@ -11,7 +10,7 @@ use crate::checksum::{Sums, Whole};
 use crate::control::WriteCondition;
 use crate::engine::{FileTransfer, Stored};
 use crate::object::ObjectInfo;
-use crate::read::Read;
+use crate::read::{Read, WholeFile};
 use crate::wire::Given;
 use crate::{Error, ObjectSettings};
 
@@ -22,30 +21,14 @@ const FILE: &str = "s3backup-file";
 /// How often an upload is decided anew because the object changed under it.
 pub(crate) const MAX_DECISIONS: u32 = 3;
 
-enum WholeFile {
-    Read(Bytes, Sums, FileStat),
-    /// Another size than was reserved for, or disturbed while it was read.
-    Again(u64),
-}
-
 impl FileTransfer {
-    /// Reads a file of up to one part into memory and puts it. `size` is what to reserve; it is corrected when the
-    /// file turns out to be larger.
-    pub(crate) async fn send_whole(&self, path: &Path, size: &mut u64) -> Result<Read<Stored>, Error> {
-        let reserved = *size;
-        let _memory = self.reserve(reserved).await?;
-        let kind = self.kind();
-        let read = self
-            .blocking(path, move |file| {
-                if file.stat.size > reserved {
-                    return Ok(WholeFile::Again(file.stat.size));
-                }
-                Ok(match file.read_whole(kind)? {
-                    Read::Steady((bytes, sums)) => WholeFile::Read(bytes, sums, file.stat),
-                    Read::Torn => WholeFile::Again(file.stat.size),
-                })
-            })
-            .await?;
+    /// Puts a file of up to one part that was read into memory. `size` is corrected when it turned out to be another.
+    pub(crate) async fn send_whole(
+        &self,
+        path: &Path,
+        size: &mut u64,
+        read: WholeFile,
+    ) -> Result<Read<Stored>, Error> {
         let (bytes, sums, stat) = match read {
             WholeFile::Read(bytes, sums, stat) => (bytes, sums, stat),
             WholeFile::Again(now) => {
@@ -115,7 +98,7 @@ impl FileTransfer {
         let bucket = &self.shared.bucket;
         let settings = &self.shared.objects;
         let metadata = &*metadata_of(stat, settings, &self.file_id);
-        self.repeat(self.gate(), "PutObject", Duration::ZERO, |attempt| {
+        self.repeat(self.small_gate(sums.len), "PutObject", Duration::ZERO, |attempt| {
             *ambiguous = attempt.ambiguous;
             async move {
                 self.note_attempt(attempt.number, payload.len());

@@ -37,6 +37,13 @@ pub(crate) enum Read<T> {
     Torn,
 }
 
+/// What came of reading a file into memory.
+pub(crate) enum WholeFile {
+    Read(Bytes, Sums, FileStat),
+    /// Another size than there was memory for, or disturbed while it was read.
+    Again(u64),
+}
+
 /// A regular file, open.
 #[derive(Clone)]
 pub(crate) struct OpenFile {
@@ -81,6 +88,17 @@ fn is_fresh(metadata: &Metadata) -> bool {
 }
 
 impl OpenFile {
+    /// The same for a file of which at most so many bytes are expected.
+    pub(crate) fn read_up_to(&self, size: u64, kind: ChecksumKind) -> Result<WholeFile, Error> {
+        if self.stat.size > size {
+            return Ok(WholeFile::Again(self.stat.size));
+        }
+        Ok(match self.read_whole(kind)? {
+            Read::Steady((bytes, sums)) => WholeFile::Read(bytes, sums, self.stat),
+            Read::Torn => WholeFile::Again(self.stat.size),
+        })
+    }
+
     /// Reads the whole file into memory and hashes it.
     pub(crate) fn read_whole(&self, kind: ChecksumKind) -> Result<Read<(Bytes, Sums)>, Error> {
         let bytes = self.read_at(0, self.stat.size)?;
@@ -179,13 +197,10 @@ impl OpenFile {
 
     /// Whether the file is as it was when it was opened, and still has its name.
     ///
-    /// The open file shows a write, its name shows that another file took its place.
+    /// Its name shows both: a write, and that another file took its place.
     pub(crate) fn is_steady(&self) -> Result<bool, Error> {
-        if !self.is_unchanged()? {
-            return Ok(false);
-        }
         match std::fs::metadata(self.path.as_path()) {
-            Ok(named) => Ok(named.ino() == self.stat.inode && named.dev() == self.stat.device),
+            Ok(named) => Ok(FileStat::from(&named) == self.stat),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(Error::Vanished { path: self.path.to_path_buf() })
             }

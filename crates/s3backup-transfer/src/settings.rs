@@ -21,8 +21,9 @@ const DEFAULT_PART_BYTES: u64 = 8 << 20;
 /// How files are sent.
 #[derive(Clone, Debug)]
 pub struct TransferSettings {
-    /// Most requests in flight. Default 64.
-    pub concurrency: usize,
+    /// Most requests in flight. By default it finds its own level, between 4 and 1,024 for small files and 2 and 64 for
+    /// parts.
+    pub concurrency: Option<usize>,
     /// Size of a part in bytes, at least 5 MiB; files up to this size go in one request. It grows by itself where a
     /// file would need more than 10,000 parts. Default 8 MiB.
     pub part_size_bytes: u64,
@@ -42,7 +43,7 @@ pub struct TransferSettings {
 impl Default for TransferSettings {
     fn default() -> Self {
         Self {
-            concurrency: Some(64),
+            concurrency: None,
             part_size_bytes: DEFAULT_PART_BYTES,
             memory_bytes: 64 << 20,
             checksum: ChecksumKind::default(),

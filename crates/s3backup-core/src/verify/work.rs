@@ -134,7 +134,7 @@ async fn work(
 ) -> Result<(), Error> {
     let View { bucket, memory } = view(job, options).await?;
     let by_memory = usize::try_from(job.transfer.memory_bytes / DOWNLOAD_BYTES).unwrap_or(MAX_AT_ONCE);
-    let at_once = job.transfer.concurrency.min(by_memory).clamp(1, MAX_AT_ONCE);
+    let at_once = job.transfer.concurrency.unwrap_or(MAX_AT_ONCE).min(by_memory).clamp(1, MAX_AT_ONCE);
     let checker = Arc::new(Checker {
         job: Arc::clone(job),
         // Under the lock no run goes on, and what one that was killed has put is a difference like any other.
