@@ -83,6 +83,7 @@ pub(crate) fn builder(settings: &Settings, trigger: Trigger) -> BackupBuilder {
         .host(settings.host.as_str())
         .timezone(settings.timezone)
         .destination(settings.destination.clone())
+        .http(settings.http)
         .transfer(settings.transfer.clone())
         .grace(settings.grace)
         .max_changed(settings.max_changed_percent)

@@ -5,7 +5,9 @@ use figment::value::{Dict, Value};
 use crate::kind::not_built;
 use crate::layers::join;
 use crate::nearest::nearest;
+use crate::say::RATES_EXAMPLE;
 use crate::schema::{self, Key, Kind, SETTINGS};
+use crate::values;
 
 /// Called with the key's path and what is wrong with it.
 pub(crate) type Report<'r> = &'r mut dyn FnMut(&str, String);
@@ -43,6 +45,7 @@ pub(crate) fn value(found: &Value, key: &Key, path: &str, report: Report<'_>) {
             report(path, format!("expected a list of tables: write [[{}]] with two brackets", key.name));
         }
         (Kind::Job, Value::Dict(_, jobs)) => report_jobs(jobs, path, report),
+        (Kind::Bandwidth { least }, Value::Dict(_, rates)) => report_rates(rates, least, path, report),
         (kind, _) => {
             if let Err(message) = kind.check(found) {
                 report(path, message);
@@ -67,6 +70,23 @@ fn report_jobs(jobs: &Dict, path: &str, report: Report<'_>) {
             }
             Value::Dict(_, dict) => settings(dict, &path, report),
             _ => report(&path, "expected either job = \"NAME\" or tables [job.NAME]".to_owned()),
+        }
+    }
+}
+
+/// Rates by the time of day from which each holds.
+fn report_rates(rates: &Dict, least: u64, path: &str, report: Report<'_>) {
+    if rates.is_empty() {
+        report(path, format!("it is an empty table, expected rates by time of day, such as {RATES_EXAMPLE}"));
+    }
+    for (time, rate) in rates {
+        let path = join(path, time);
+        if values::time(time).is_none() {
+            let message = "not a time of day; write it as \"08:00\", from \"00:00\" to \"23:59\"";
+            report(&path, message.to_owned());
+        }
+        if let Err(message) = (Kind::Rate { least }).check(rate) {
+            report(&path, message);
         }
     }
 }

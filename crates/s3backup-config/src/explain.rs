@@ -44,8 +44,8 @@ fn value(merged: &Merged, found: &Value, kind: Kind, path: &str, rows: &mut Vec<
                 }
             }
         }
-        (Value::Dict(_, dict), Kind::Map | Kind::SecretMap) => {
-            let kind = if matches!(kind, Kind::Map) { Kind::Text } else { Kind::Secret };
+        (Value::Dict(_, dict), Kind::Map | Kind::SecretMap | Kind::Bandwidth { .. }) => {
+            let kind = if matches!(kind, Kind::SecretMap) { Kind::Secret } else { Kind::Text };
             for (name, item) in dict {
                 value(merged, item, kind, &layers::join(path, name), rows);
             }

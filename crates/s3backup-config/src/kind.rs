@@ -2,7 +2,7 @@
 
 use chrono_tz::Tz;
 use figment::value::{Dict, Tag, Value};
-use s3backup_core::options::Schedule;
+use s3backup_core::options::{Rate, Schedule};
 use s3backup_model::Name;
 
 use crate::say::{looks_secret, show_quoted};
@@ -37,6 +37,9 @@ impl Kind {
             Self::Zone => text.and_then(values::zone).is_some(),
             Self::Truth => matches!(value, Value::Bool(..)),
             Self::Percent => text.and_then(values::percent).is_some(),
+            Self::Rate { least } | Self::Bandwidth { least } => {
+                text.and_then(values::rate).is_some_and(|rate| is_at_least(rate, least))
+            }
             Self::Cron => return cron(self, value),
             Self::Select => text.and_then(values::select).is_some(),
             Self::Bucket => text.is_some_and(is_bucket),
@@ -87,8 +90,18 @@ impl Kind {
             | Self::SecretMap
             | Self::Tables(_)
             | Self::Table(_) => parse::inline(text).unwrap_or_else(as_text),
+            Self::Bandwidth { .. } if text.trim_start().starts_with('{') => {
+                parse::inline(text).unwrap_or_else(as_text)
+            }
             _ => as_text(),
         }
+    }
+}
+
+fn is_at_least(rate: Rate, least: u64) -> bool {
+    match rate {
+        Rate::Unlimited => true,
+        Rate::BytesPerSecond(bytes) => bytes.get() >= least,
     }
 }
 

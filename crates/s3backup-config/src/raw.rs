@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use figment::value::Value;
 use serde::Deserialize;
 
 use crate::values;
@@ -78,6 +79,8 @@ pub(crate) struct RawTransfer {
     pub(crate) checksum: String,
     #[serde(deserialize_with = "values::read_duration")]
     pub(crate) grace: Duration,
+    pub(crate) bandwidth: Value,
+    pub(crate) http: String,
 }
 
 #[derive(Debug, Deserialize)]

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use chrono_tz::Tz;
 use s3backup_core::options::{
-    ChecksumKind, Compare, Destination, Each, OnFailure, Schedule, ScheduleOptions, Source, Sse, Step,
-    Symlinks, TransferSettings,
+    ChecksumKind, Compare, Destination, Each, HttpPath, OnFailure, Schedule, ScheduleOptions, Source, Sse,
+    Step, Symlinks, TransferSettings,
 };
 use s3backup_model::Name;
 use slog::Level;
@@ -57,7 +57,8 @@ impl<'r> Resolver<'r> {
             raw.source.into_iter().enumerate().filter_map(|(i, source)| self.source(i, source)).collect();
         let (destination, embedded_dir) = self.destination(raw.destination);
         let grace = raw.transfer.grace;
-        let transfer = transfer(&raw.transfer);
+        let transfer = transfer(&raw.transfer, timezone.unwrap_or_default());
+        let http = if raw.transfer.http == "sdk" { HttpPath::Sdk } else { HttpPath::Fast };
         let schedule = raw.schedule.and_then(|raw| self.schedule(&raw, timezone.unwrap_or_default()));
         let prune = raw.prune.map(|raw| self.prune(&raw));
         let slack = raw.slack.and_then(|raw| slack::resolve(self, raw));
@@ -74,7 +75,8 @@ impl<'r> Resolver<'r> {
             sources,
             destination,
             embedded_dir,
-            transfer,
+            transfer: transfer?,
+            http,
             grace,
             max_changed_percent: raw.guard.max_changed,
             schedule,
@@ -235,9 +237,9 @@ pub(crate) fn default_state_dir(request: &Request) -> Option<PathBuf> {
     request.folder("XDG_STATE_HOME").or_else(fallback).map(|folder| folder.join("s3backup"))
 }
 
-fn transfer(raw: &RawTransfer) -> TransferSettings {
+fn transfer(raw: &RawTransfer, timezone: Tz) -> Option<TransferSettings> {
     let auto = TransferSettings::default();
-    TransferSettings {
+    Some(TransferSettings {
         concurrency: raw.concurrency.and_then(|n| usize::try_from(n).ok()).or(auto.concurrency),
         part_size_bytes: raw.part_size.unwrap_or(auto.part_size_bytes),
         memory_bytes: raw.memory,
@@ -247,6 +249,7 @@ fn transfer(raw: &RawTransfer) -> TransferSettings {
             "none" => ChecksumKind::None,
             _ => ChecksumKind::Crc64Nvme,
         },
+        bandwidth: values::bandwidth(&raw.bandwidth, timezone)?,
         ..auto
-    }
+    })
 }

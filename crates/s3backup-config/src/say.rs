@@ -13,6 +13,9 @@ const MAX_SHOWN_CHARS: usize = 60;
 /// The longest list of texts that an error repeats.
 const MAX_SHOWN_ITEMS: usize = 8;
 
+/// Rates by the time of day, as a person writes them.
+pub(crate) const RATES_EXAMPLE: &str = "{ \"08:00\" = \"5 MiB/s\", \"20:00\" = \"unlimited\" }";
+
 impl Kind {
     /// Says what was found and what was expected; a value that may be a secret is not shown.
     pub(crate) fn complain(self, value: &Value) -> String {
@@ -64,6 +67,14 @@ impl Kind {
             Self::Map | Self::SecretMap => "a table of texts, such as { name = \"value\" }".to_owned(),
             Self::Truth => "true or false".to_owned(),
             Self::Percent => "a share from \"1%\" to \"100%\", or \"off\"".to_owned(),
+            Self::Rate { least } => {
+                format!("\"unlimited\" or a rate such as \"20 MiB/s\", at least {}/s", iec(least))
+            }
+            Self::Bandwidth { least } => format!(
+                "\"unlimited\", a rate such as \"20 MiB/s\", at least {}/s, or rates by time of day, such as \
+                 {RATES_EXAMPLE}",
+                iec(least)
+            ),
             Self::Cron => "a cron expression in quotes, such as \"0 20 * * *\"".to_owned(),
             Self::Select => {
                 "one of \"changed\", \"all\", \"day:yesterday\", \"day:today\", or a day such as \
@@ -97,8 +108,14 @@ fn quoted(words: &[&str]) -> String {
 }
 
 fn iec(bytes: u64) -> String {
-    let gib = 1 << 30;
-    if bytes.is_multiple_of(gib) { format!("{} GiB", bytes / gib) } else { format!("{} MiB", bytes >> 20) }
+    let (gib, mib) = (1 << 30, 1 << 20);
+    if bytes.is_multiple_of(gib) {
+        format!("{} GiB", bytes / gib)
+    } else if bytes.is_multiple_of(mib) {
+        format!("{} MiB", bytes / mib)
+    } else {
+        format!("{} KiB", bytes >> 10)
+    }
 }
 
 /// Whether a text is a secret of Slack, whatever key it was put under by mistake.

@@ -45,6 +45,10 @@ pub(crate) enum Kind {
     Truth,
     /// A share from 1% to 100%, or `off`, which is 100%.
     Percent,
+    /// A speed, at least so many bytes in a second, or `unlimited`.
+    Rate { least: u64 },
+    /// The same, or speeds by the time of day.
+    Bandwidth { least: u64 },
     /// A cron expression.
     Cron,
     /// Which files of a source to take.
@@ -145,8 +149,9 @@ const TRANSFER: &[Key] = &[
     with("memory", Kind::Size { least: 8 * MIB, most: u64::MAX, auto: false }, "64 MiB"),
     with("checksum", Kind::Word(&["crc64nvme", "crc32c", "sha256", "none"]), "crc64nvme"),
     with("grace", Kind::Duration { zero: true }, "3s"),
-    key("bandwidth", Kind::Only("unlimited", "limits of the bandwidth")),
-    key("http", Kind::NotBuilt("a choice of the HTTP client")),
+    // With less, many requests side by side stand still for so long that servers give them up.
+    with("bandwidth", Kind::Bandwidth { least: 64 << 10 }, "unlimited"),
+    with("http", Kind::Word(&["fast", "sdk"]), "fast"),
     key("compress", Kind::Only("none", "compression")),
     key(
         "encrypt_to",

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono_tz::Tz;
-use s3backup_core::options::{Destination, ScheduleOptions, SlackOptions, Source, Step, TransferSettings};
+use s3backup_core::options::{
+    Destination, HttpPath, ScheduleOptions, SlackOptions, Source, Step, TransferSettings,
+};
 use s3backup_model::Name;
 use slog::Level;
 
@@ -32,6 +34,8 @@ pub struct Settings {
     pub embedded_dir: Option<PathBuf>,
     /// How it is sent.
     pub transfer: TransferSettings,
+    /// By which way requests go. Default: those that carry bytes of files by the program's own HTTP client.
+    pub http: HttpPath,
     /// How long the process may take to end after a signal. Default 3 s.
     pub grace: Duration,
     /// More than this share of the known files changed at once, in percent, and nothing is overwritten. Default 50; at 100
@@ -61,6 +65,7 @@ impl fmt::Debug for Settings {
             .field("destination", &self.destination)
             .field("embedded_dir", &self.embedded_dir)
             .field("transfer", &self.transfer)
+            .field("http", &self.http)
             .field("grace", &self.grace)
             .field("max_changed_percent", &self.max_changed_percent)
             .field("schedule", &self.schedule)

@@ -1,12 +1,13 @@
 //! How the texts of values are read.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use chrono::NaiveDate;
+use chrono::{NaiveDate, NaiveTime};
 use chrono_tz::Tz;
 use figment::value::Value;
-use s3backup_core::options::Select;
+use s3backup_core::options::{Bandwidth, Rate, Select};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 /// No duration here is meant to be longer, and no date that one is added to leaves the calendar.
@@ -42,6 +43,29 @@ pub(crate) fn percent(text: &str) -> Option<u8> {
     }
     let number = text.strip_suffix('%')?.trim_end().parse().ok()?;
     (1..=100).contains(&number).then_some(number)
+}
+
+/// `unlimited`, or a size and `/s`. One that ends in `b` is said in bits and not meant as one of bytes.
+pub(crate) fn rate(text: &str) -> Option<Rate> {
+    let text = text.trim();
+    if text == "unlimited" {
+        return Some(Rate::Unlimited);
+    }
+    let bytes = text.strip_suffix("/s").filter(|bytes| !bytes.trim_end().ends_with('b'))?;
+    size(bytes).and_then(NonZeroU64::new).map(Rate::BytesPerSecond)
+}
+
+/// `08:00`, and nothing that is read alike, so that no time has two names.
+pub(crate) fn time(text: &str) -> Option<NaiveTime> {
+    let time = NaiveTime::parse_from_str(text, "%H:%M").ok()?;
+    (time.format("%H:%M").to_string() == text).then_some(time)
+}
+
+/// A rate, or rates by the time of day in a zone.
+pub(crate) fn bandwidth(value: &Value, timezone: Tz) -> Option<Bandwidth> {
+    let Some(rates) = value.as_dict() else { return value.as_str().and_then(rate).map(Bandwidth::Always) };
+    let rates = rates.iter().map(|(at, value)| Some((time(at)?, rate(value.as_str()?)?)));
+    Some(Bandwidth::Daily { timezone, rates: rates.collect::<Option<_>>()? })
 }
 
 pub(crate) fn zone(text: &str) -> Option<Tz> {
@@ -110,6 +134,18 @@ mod tests {
         assert_eq!(select("day:2026-02-30"), None);
         assert_eq!(select("changed"), Some(Select::Changed));
         assert_eq!(select("yesterday"), None);
+        let bytes = |bytes| NonZeroU64::new(bytes).map(Rate::BytesPerSecond);
+        assert_eq!(rate("unlimited"), Some(Rate::Unlimited));
+        assert_eq!(
+            ["20 MiB/s", " 20MB/s ", "512 KiB /s"].map(rate),
+            [20 << 20, 20_000_000, 512 << 10].map(bytes)
+        );
+        assert_eq!(
+            ["", "20 MiB", "20 Mb/s", "20 mb /s", "20 Mbit/s", "0 B/s", "-1 B/s", "/s"].map(rate),
+            [None; 8]
+        );
+        assert_eq!(time("08:05"), NaiveTime::from_hms_opt(8, 5, 0));
+        assert_eq!(["8:05", "24:00", "08:60", "08", "08:05:00", " 8:05", "noon"].map(time), [None; 7]);
         assert_eq!(zone("Asia/Seoul"), Some(Tz::Asia__Seoul));
         assert_eq!(zone("KST"), None);
     }

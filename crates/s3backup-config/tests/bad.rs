@@ -127,10 +127,38 @@ const AT_THE_TOP: &[(&str, &str)] = &[
         "transfer.grace: found the number 3, expected a duration such as \"2m\" or \"1h 30m\"",
     ),
     (
-        "transfer.bandwidth = \"20 MiB/s\"",
-        "transfer.bandwidth: not built yet: limits of the bandwidth; leave it out, or write \"unlimited\"",
+        "transfer.bandwidth = \"20 MiB\"",
+        "transfer.bandwidth: found \"20 MiB\", expected \"unlimited\", a rate such as \"20 MiB/s\", at least 64 KiB/s, or rates by time of day, such as { \"08:00\" = \"5 MiB/s\", \"20:00\" = \"unlimited\" }",
     ),
-    ("transfer.http = \"fast\"", "transfer.http: not built yet: a choice of the HTTP client; leave it out"),
+    (
+        "transfer.bandwidth = \"20 Mb/s\"",
+        "transfer.bandwidth: found \"20 Mb/s\", expected \"unlimited\", a rate such as \"20 MiB/s\", at least 64 KiB/s, or rates by time of day, such as { \"08:00\" = \"5 MiB/s\", \"20:00\" = \"unlimited\" }",
+    ),
+    (
+        "transfer.bandwidth = \"1 KiB/s\"",
+        "transfer.bandwidth: found \"1 KiB/s\", expected \"unlimited\", a rate such as \"20 MiB/s\", at least 64 KiB/s, or rates by time of day, such as { \"08:00\" = \"5 MiB/s\", \"20:00\" = \"unlimited\" }",
+    ),
+    (
+        "transfer.bandwidth = 20",
+        "transfer.bandwidth: found the number 20, expected \"unlimited\", a rate such as \"20 MiB/s\", at least 64 KiB/s, or rates by time of day, such as { \"08:00\" = \"5 MiB/s\", \"20:00\" = \"unlimited\" }",
+    ),
+    (
+        "transfer.bandwidth = {}",
+        "transfer.bandwidth: it is an empty table, expected rates by time of day, such as { \"08:00\" = \"5 MiB/s\", \"20:00\" = \"unlimited\" }",
+    ),
+    (
+        "transfer.bandwidth = { \"8:00\" = \"5 MiB/s\" }",
+        "transfer.bandwidth.8:00: not a time of day; write it as \"08:00\", from \"00:00\" to \"23:59\"",
+    ),
+    (
+        "transfer.bandwidth = { \"08:00\" = 5 }",
+        "transfer.bandwidth.08:00: found the number 5, expected \"unlimited\" or a rate such as \"20 MiB/s\", at least 64 KiB/s",
+    ),
+    (
+        "transfer.bandwidth = { \"08:00\" = { \"09:00\" = \"unlimited\" } }",
+        "transfer.bandwidth.08:00: found a table, expected \"unlimited\" or a rate such as \"20 MiB/s\", at least 64 KiB/s",
+    ),
+    ("transfer.http = \"slow\"", "transfer.http: found \"slow\", expected one of \"fast\", \"sdk\""),
     (
         "transfer.compress = \"zstd\"",
         "transfer.compress: not built yet: compression; leave it out, or write \"none\"",

@@ -3,16 +3,24 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::time::Duration;
 
+use chrono::NaiveTime;
 use common::{Folder, LEAST};
 use s3backup_config::{Error, Loaded};
-use s3backup_core::options::{ChecksumKind, Compare, Each, OnFailure, Select, Sse, Symlinks};
+use s3backup_core::options::{
+    Bandwidth, ChecksumKind, Compare, Each, HttpPath, OnFailure, Rate, Select, Sse, Symlinks,
+};
 
 fn source<'l>(loaded: &'l Loaded, key: &str) -> (&'l str, &'l str) {
     let row = loaded.explain().iter().find(|row| row.key == key);
     row.map_or(("", ""), |row| (&row.value, &row.source))
+}
+
+fn rate(bytes: u64) -> Rate {
+    Rate::BytesPerSecond(NonZeroU64::new(bytes).unwrap())
 }
 
 #[test]
@@ -39,6 +47,8 @@ fn least_configuration_has_every_default() {
     assert_eq!(settings.transfer.concurrency, 64);
     assert_eq!(settings.transfer.part_size_bytes, 8 << 20);
     assert_eq!(settings.transfer.memory_bytes, 64 << 20);
+    assert_eq!(settings.transfer.bandwidth, Bandwidth::Always(Rate::Unlimited));
+    assert_eq!(settings.http, HttpPath::Fast);
     assert_eq!(settings.logging.dir, dir.join("Logs"));
     assert_eq!(settings.logging.level, slog::Level::Info);
     assert_eq!(settings.logging.max_size, 100 << 20);
@@ -89,7 +99,8 @@ fn every_key_arrives() {
         memory = 33554432
         checksum = "sha256"
         grace = "1s"
-        bandwidth = "unlimited"
+        bandwidth = { "08:00" = "5 MiB/s", "20:00" = "unlimited" }
+        http = "sdk"
         compress = "none"
         encrypt_to = []
         [logging]
@@ -142,6 +153,12 @@ fn every_key_arrives() {
         (16, 16 << 20, 32 << 20)
     );
     assert_eq!(transfer.checksum, ChecksumKind::Sha256);
+    let rates = BTreeMap::from([
+        (NaiveTime::from_hms_opt(8, 0, 0).unwrap(), rate(5 << 20)),
+        (NaiveTime::from_hms_opt(20, 0, 0).unwrap(), Rate::Unlimited),
+    ]);
+    assert_eq!(transfer.bandwidth, Bandwidth::Daily { timezone: chrono_tz::Asia::Seoul, rates });
+    assert_eq!(settings.http, HttpPath::Sdk);
     assert_eq!(settings.grace, Duration::from_secs(1));
     assert_eq!(settings.logging.dir, Path::new("/var/log/s3backup"));
     assert_eq!((settings.logging.level, settings.logging.json), (slog::Level::Debug, true));
@@ -182,6 +199,31 @@ fn when_runs_are_due_and_what_may_be_deleted_arrives() {
     let prune = settings.prune.unwrap();
     assert_eq!((prune.keep_daily, prune.keep_monthly), (Some(30), Some(24)));
     assert_eq!(prune.local_after, Some(Duration::from_hours(30 * 24)));
+}
+
+#[test]
+fn the_bandwidth_can_be_one_rate_or_several() {
+    let by_day = "transfer.bandwidth = { \"08:00\" = \"5 MiB/s\" }\n";
+    for (before, text, expected) in [
+        ("", "20 MiB/s", Bandwidth::Always(rate(20 << 20))),
+        (by_day, "64 KiB/s", Bandwidth::Always(rate(64 << 10))),
+        (by_day, "unlimited", Bandwidth::default()),
+    ] {
+        let folder = Folder::with(&format!("{before}{LEAST}")).variable("BACKUP_TRANSFER__BANDWIDTH", text);
+        let loaded = folder.load().unwrap();
+        assert_eq!(loaded.settings.transfer.bandwidth, expected);
+        let row = source(&loaded, "transfer.bandwidth");
+        assert_eq!(row, (text, "environment BACKUP_TRANSFER__BANDWIDTH"));
+    }
+    let folder = Folder::with(&format!("timezone = \"Asia/Seoul\"\n{by_day}{LEAST}"))
+        .variable("BACKUP_TRANSFER__BANDWIDTH", "{ \"20:30\" = \"unlimited\" }");
+    let loaded = folder.load().unwrap();
+    assert_eq!(source(&loaded, "transfer.bandwidth.08:00"), ("5 MiB/s", "file backup.toml"));
+    let row = source(&loaded, "transfer.bandwidth.20:30");
+    assert_eq!(row, ("unlimited", "environment BACKUP_TRANSFER__BANDWIDTH"));
+    let noon_in_seoul = "2026-11-23T03:00:00Z".parse().unwrap();
+    let until = "2026-11-23T11:30:00Z".parse().unwrap();
+    assert_eq!(loaded.settings.transfer.bandwidth.at(noon_in_seoul), (rate(5 << 20), Some(until)));
 }
 
 #[test]

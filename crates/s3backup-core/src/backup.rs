@@ -22,7 +22,8 @@ use crate::Error;
 use crate::events::{EVENTS_AHEAD, Emitter};
 use crate::memory::Memory;
 use crate::options::{
-    Compare, Destination, RetrySettings, ScheduleOptions, Select, Source, Step, Symlinks, TransferSettings,
+    Compare, Destination, HttpPath, RetrySettings, ScheduleOptions, Select, Source, Step, Symlinks,
+    TransferSettings,
 };
 use crate::plan::Naming;
 use crate::planning::Plan;
@@ -313,6 +314,7 @@ pub struct BackupBuilder {
     sources: Vec<Source>,
     destination: Option<Destination>,
     client: Option<Box<Client>>,
+    http: HttpPath,
     transfer: TransferSettings,
     retry: RetrySettings,
     grace: Duration,
@@ -338,6 +340,7 @@ impl Default for BackupBuilder {
             sources: Vec::new(),
             destination: None,
             client: None,
+            http: HttpPath::default(),
             transfer: TransferSettings::default(),
             retry: RetrySettings::default(),
             grace: Duration::from_secs(3),
@@ -406,7 +409,14 @@ impl BackupBuilder {
         self
     }
 
-    /// Limits and the checksum.
+    /// By which way requests go. Default: those that carry bytes of files by the program's own HTTP client. One that was
+    /// handed in makes them all.
+    pub fn http(mut self, path: HttpPath) -> Self {
+        self.http = path;
+        self
+    }
+
+    /// Limits and the checksum. The limit of the bandwidth holds for what is restored and verified, too.
     pub fn transfer(mut self, settings: TransferSettings) -> Self {
         self.transfer = settings;
         self
@@ -533,7 +543,7 @@ impl BackupBuilder {
                 region: destination.region,
                 endpoint: destination.endpoint,
                 credentials: destination.credentials,
-                ..ConnectOptions::default()
+                http: self.http,
             }),
         };
         let job = Job {

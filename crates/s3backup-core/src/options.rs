@@ -10,7 +10,9 @@ use chrono::NaiveDate;
 pub use s3backup_discovery::Symlinks;
 pub use s3backup_schedule::Schedule;
 pub use s3backup_slack::{Secret, SlackOptions, Way as SlackWay};
-pub use s3backup_transfer::{ChecksumKind, RetrySettings, Sse, StaticCredentials, TransferSettings};
+pub use s3backup_transfer::{
+    Bandwidth, ChecksumKind, HttpPath, Rate, RetrySettings, Sse, StaticCredentials, TransferSettings,
+};
 
 /// A local directory tree to back up.
 #[derive(Clone, Debug)]

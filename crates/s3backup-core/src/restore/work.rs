@@ -38,10 +38,11 @@ pub(super) async fn restore(
         }
         files = opening => files?,
     };
+    let limits = DownloadLimits::default().with_bandwidth(backup.job.transfer.bandwidth.clone());
     let worker = Worker {
         bucket: files.view.bucket.clone(),
         target,
-        limits: Arc::new(DownloadLimits::default()),
+        limits: Arc::new(limits),
         overwrite: options.overwrite,
     };
     let mut report = RestoreReport::default();

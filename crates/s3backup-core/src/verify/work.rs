@@ -146,7 +146,7 @@ async fn work(
             _ if options.deep => Reading::All,
             _ => Reading::Needed,
         },
-        limits: DownloadLimits::new(at_once),
+        limits: DownloadLimits::new(at_once).with_bandwidth(job.transfer.bandwidth.clone()),
     });
     let mut desk = Desk {
         checker,
