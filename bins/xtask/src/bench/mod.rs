@@ -110,7 +110,8 @@ pub(crate) fn run(request: &Request) -> Result<()> {
         };
         let (amount, series) = bench.run(request)?;
         let direction = if request.restore { "download" } else { "upload" };
-        println!("\n## {}: {direction} of {}, {amount}\n", workload.name(), workload.says());
+        println!("\n## {direction}: {}\n", workload.name());
+        println!("{}; at scale {}: {amount}\n", workload.says(), request.scale);
         print!("{}", table::render(&amount, &series));
     }
     Ok(())
@@ -146,10 +147,9 @@ fn print_surroundings(contestants: &[Contestant], request: &Request) -> Result<(
     let versions = contestants.iter().map(Contestant::version).collect::<Result<Vec<_>>>()?;
     let processors = std::thread::available_parallelism()?;
     println!(
-        "{}; {processors} processors for client and server; medians of {} rounds; scale {}; latency {} ms",
+        "{}; {processors} processors for client and server; rounds: {}; latency: {} ms",
         versions.join(", "),
         request.rounds,
-        request.scale,
         request.latency_ms
     );
     Ok(())
