@@ -1,9 +1,11 @@
 //! The chores of the workspace, run as `cargo xtask COMMAND` (the alias is in `.cargo/config.toml`).
 //!
 //! Two commands matter: `test` fetches what the tests need and runs them all, `ci` runs every other check.
+//! `bench` compares our binary with other tools.
 //! Arguments are parsed by hand and the few dependencies are ones that the workspace compiles anyway, so
 //! that a chore starts quickly on a machine that has built nothing yet.
 
+mod bench;
 mod checks;
 mod ci;
 mod process;
@@ -40,6 +42,18 @@ usage: cargo xtask COMMAND
   tools   Fetch what the tests need and print it as shell exports, for running cargo yourself:
           eval \"$(cargo xtask tools)\" && cargo test -p s3backup-transfer
 
+  bench [--workload NAME]... [--restore] [--rounds N] [--scale F] [--latency-ms N] [--scratch DIR]
+        [--backup PROGRAM]
+          Fetch s5cmd and rclone, build our binary and a server that throws data away, and let the three
+          send the same files in turn. Prints a Markdown table a workload. Needs GNU `time`.
+            --workload    small, large, mixed or json (all)
+            --restore     measure downloads instead of uploads
+            --rounds      rounds that count, after one that does not (3)
+            --scale       how large the workloads are (1)
+            --latency-ms  how long the server waits before each reply (0)
+            --scratch     where files are made (the system's temporary folder)
+            --backup      our binary, when it is not to be built
+
   help    This text.
 
 What the tests need is a SeaweedFS binary, moto's S3 server (the one with versions) and a Python with
@@ -67,6 +81,7 @@ fn run(arguments: &[String]) -> Result<()> {
     match command.as_str() {
         "test" => test::run(&test::Request::parse(rest)?),
         "ci" => ci::run(rest),
+        "bench" => bench::run(&bench::Request::parse(rest)?),
         "tools" if rest.is_empty() => print_tools(),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -65,7 +65,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 }
 
 /// The command as one would type it: the program by its name, arguments quoted where a shell needs it.
-fn shown(command: &Command) -> String {
+pub(crate) fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let mut words = vec![program.file_name().unwrap_or(command.get_program()).to_string_lossy().into_owned()];
     words.extend(command.get_args().map(|argument| quoted(&argument.to_string_lossy())));

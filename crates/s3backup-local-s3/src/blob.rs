@@ -5,9 +5,11 @@
 //! reader that holds an object therefore reads it to the end, even if it was replaced meanwhile, and a write that
 //! fails at any point leaves nothing behind. After a crash, files that nothing refers to are removed at the next
 //! start.
+//!
+//! A null store keeps no file of most blobs, only how to make bytes that stand for them.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,27 +17,43 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::checksum::{Algorithm, Digests, Hashers};
+use crate::made::Made;
 use crate::random;
 
-/// One file of bytes.
+/// One file of bytes, or what stands for it.
 #[derive(Debug)]
 pub(crate) struct Blob {
     id: u128,
-    /// The folder to remove the file from when this is dropped; `None` for one that is kept.
+    /// `None` for a file.
+    made: Option<Made>,
+    /// The folder to remove the file from when this is dropped; `None` for one that is kept, and without a file.
     temporary_in: Mutex<Option<Arc<Path>>>,
 }
 
 impl Blob {
     fn temporary(root: &Arc<Path>) -> Self {
-        Self { id: random::id(), temporary_in: Mutex::new(Some(Arc::clone(root))) }
+        Self { id: random::id(), made: None, temporary_in: Mutex::new(Some(Arc::clone(root))) }
     }
 
     pub(crate) fn id(&self) -> u128 {
         self.id
     }
 
-    pub(crate) fn open(&self, root: &Path) -> io::Result<File> {
-        File::open(path(root, self.id))
+    /// Reads from `offset` on. `size` is that of the blob; both in bytes.
+    pub(crate) fn open(
+        &self,
+        root: &Path,
+        size: u64,
+        offset: u64,
+    ) -> io::Result<Box<dyn Read + Send + Sync>> {
+        if let Some(made) = self.made {
+            return Ok(Box::new(made.reader(size, offset)));
+        }
+        let mut file = File::open(path(root, self.id))?;
+        if offset > 0 {
+            file.seek(SeekFrom::Start(offset))?;
+        }
+        Ok(Box::new(file))
     }
 
     /// For the one who wants to see what becomes of bytes that change all the same.
@@ -50,11 +68,16 @@ impl Blob {
 
     /// Nothing durable names the file any more: it goes with its last user.
     pub(crate) fn doom(&self, root: &Arc<Path>) {
-        *self.temporary_in.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(root));
+        if self.made.is_none() {
+            *self.temporary_in.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(root));
+        }
     }
 
     /// Another name for the same bytes, temporary until kept.
     pub(crate) fn duplicate(&self, root: &Arc<Path>) -> io::Result<Self> {
+        if self.made.is_some() {
+            return Ok(Self { id: random::id(), made: self.made, temporary_in: Mutex::new(None) });
+        }
         let copy = Self::temporary(root);
         let (from, to) = (path(root, self.id), path(root, copy.id));
         make_parent(&to)?;
@@ -77,17 +100,33 @@ impl Drop for Blob {
     }
 }
 
+/// A blob as the journal names it.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Named {
+    File(String),
+    Made(String, Made),
+}
+
 impl Serialize for Blob {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{:032x}", self.id))
+        let id = format!("{:032x}", self.id);
+        match self.made {
+            None => Named::File(id),
+            Some(made) => Named::Made(id, made),
+        }
+        .serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Blob {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
+        let (text, made) = match Named::deserialize(deserializer)? {
+            Named::File(text) => (text, None),
+            Named::Made(text, made) => (text, Some(made)),
+        };
         let id = u128::from_str_radix(&text, 16).map_err(serde::de::Error::custom)?;
-        Ok(Self { id, temporary_in: Mutex::new(None) })
+        Ok(Self { id, made, temporary_in: Mutex::new(None) })
     }
 }
 
@@ -129,10 +168,15 @@ pub(crate) fn remove_unused(root: &Path, is_used: impl Fn(u128) -> bool) -> io::
 
 /// Writes a new blob and computes its digests.
 pub(crate) struct BlobWriter {
-    blob: Arc<Blob>,
-    file: File,
+    target: Target,
     hashers: Hashers,
     size: u64,
+}
+
+enum Target {
+    File(Blob, File),
+    /// The bytes are thrown away; those of this key are made up in their place.
+    Nowhere(String),
 }
 
 /// A complete blob, still temporary.
@@ -144,25 +188,40 @@ pub(crate) struct NewBlob {
 }
 
 impl BlobWriter {
-    pub(crate) fn create(root: &Arc<Path>, algorithms: &[Algorithm]) -> io::Result<Self> {
+    pub(crate) fn create(root: &Arc<Path>, hashers: Hashers) -> io::Result<Self> {
         let blob = Blob::temporary(root);
         let path = path(root, blob.id);
         make_parent(&path)?;
         let file = File::create_new(path)?;
-        Ok(Self { blob: Arc::new(blob), file, hashers: Hashers::new(algorithms), size: 0 })
+        Ok(Self { target: Target::File(blob, file), hashers, size: 0 })
+    }
+
+    /// One that writes nothing. Among what is computed must be a CRC64NVME.
+    pub(crate) fn to_nowhere(key: &str, hashers: Hashers) -> Self {
+        Self { target: Target::Nowhere(key.to_owned()), hashers, size: 0 }
     }
 
     pub(crate) fn write(&mut self, chunks: &[Bytes]) -> io::Result<()> {
         for chunk in chunks {
             self.hashers.update(chunk);
-            self.file.write_all(chunk)?;
+            if let Target::File(_, file) = &mut self.target {
+                file.write_all(chunk)?;
+            }
             self.size += chunk.len() as u64;
         }
         Ok(())
     }
 
     pub(crate) fn finish(self) -> NewBlob {
-        NewBlob { blob: self.blob, size: self.size, digests: self.hashers.finish() }
+        let digests = self.hashers.finish();
+        let blob = match self.target {
+            Target::File(blob, _) => blob,
+            Target::Nowhere(key) => {
+                let made = Made::new(&key, self.size, digests.crc(Algorithm::Crc64Nvme).unwrap_or_default());
+                Blob { id: random::id(), made: Some(made), temporary_in: Mutex::new(None) }
+            }
+        };
+        NewBlob { blob: Arc::new(blob), size: self.size, digests }
     }
 }
 
@@ -176,7 +235,7 @@ mod tests {
     }
 
     fn write(root: &Arc<Path>, data: &'static [u8]) -> NewBlob {
-        let mut writer = BlobWriter::create(root, &[]).unwrap();
+        let mut writer = BlobWriter::create(root, Hashers::new(&[])).unwrap();
         writer.write(&[Bytes::from_static(data)]).unwrap();
         writer.finish()
     }
@@ -202,7 +261,7 @@ mod tests {
         let reader = Arc::clone(&blob);
         blob.doom(&root);
         drop(blob);
-        assert!(reader.open(&root).is_ok());
+        assert!(reader.open(&root, 1, 0).is_ok());
         drop(reader);
         assert_eq!(files(&root), 0);
     }
@@ -216,8 +275,8 @@ mod tests {
         unused.keep();
         fs::write(path(&root, used.id).with_file_name("notes"), "not ours").unwrap();
         remove_unused(&root, |id| id == used.id).unwrap();
-        assert!(used.open(&root).is_ok());
-        assert!(unused.open(&root).is_err());
+        assert!(used.open(&root, 1, 0).is_ok());
+        assert!(unused.open(&root, 1, 0).is_err());
         assert_eq!(files(&root), 2);
     }
 }

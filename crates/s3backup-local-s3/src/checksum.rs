@@ -171,16 +171,17 @@ impl Hasher {
     }
 }
 
-/// Computes the MD5 and any number of checksums in one pass.
+/// Computes the MD5, if it is wanted, and any number of checksums in one pass.
 pub(crate) struct Hashers {
-    md5: Md5,
+    md5: Option<Md5>,
     checksums: Vec<(Algorithm, Hasher)>,
 }
 
 /// What [`Hashers`] found.
 #[derive(Clone, Debug)]
 pub(crate) struct Digests {
-    pub(crate) md5: [u8; 16],
+    /// `None` if nobody wanted it.
+    pub(crate) md5: Option<[u8; 16]>,
     /// Base64 values.
     pub(crate) checksums: Vec<(Algorithm, String)>,
 }
@@ -188,11 +189,18 @@ pub(crate) struct Digests {
 impl Hashers {
     pub(crate) fn new(algorithms: &[Algorithm]) -> Self {
         let checksums = algorithms.iter().map(|&algorithm| (algorithm, Hasher::new(algorithm))).collect();
-        Self { md5: Md5::new(), checksums }
+        Self { md5: Some(Md5::new()), checksums }
+    }
+
+    /// Without the MD5, which takes longer than all the rest. There must be a checksum then.
+    pub(crate) fn without_md5(self) -> Self {
+        Self { md5: None, ..self }
     }
 
     pub(crate) fn update(&mut self, data: &[u8]) {
-        self.md5.update(data);
+        if let Some(md5) = &mut self.md5 {
+            md5.update(data);
+        }
         for (_, hasher) in &mut self.checksums {
             hasher.update(data);
         }
@@ -201,7 +209,7 @@ impl Hashers {
     pub(crate) fn finish(self) -> Digests {
         let checksums =
             self.checksums.into_iter().map(|(algorithm, hasher)| (algorithm, hasher.finish())).collect();
-        Digests { md5: self.md5.finalize(), checksums }
+        Digests { md5: self.md5.map(Md5::finalize), checksums }
     }
 }
 
@@ -209,6 +217,21 @@ impl Digests {
     pub(crate) fn get(&self, algorithm: Algorithm) -> Option<&str> {
         find(&self.checksums, algorithm)
     }
+
+    /// The value of a CRC as a number, if it was computed.
+    pub(crate) fn crc(&self, algorithm: Algorithm) -> Option<u64> {
+        self.get(algorithm).and_then(|value| decode(algorithm, value)).map(|bytes| number(&bytes))
+    }
+
+    /// The `ETag`: the MD5 in hex, or else the first checksum, whose length tells that it is no MD5.
+    pub(crate) fn etag(&self) -> String {
+        let checksum = || self.checksums.first().and_then(|(_, value)| base64_decode(value));
+        self.md5.map(|md5| md5.to_vec()).or_else(checksum).map(|bytes| hex(&bytes)).unwrap_or_default()
+    }
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |sum, &byte| sum << 8 | u64::from(byte))
 }
 
 /// The value of one algorithm in a list of values.
@@ -231,8 +254,7 @@ fn combined(algorithm: Algorithm, parts: &[(&str, u64)]) -> Option<String> {
     let crc = algorithm.crc()?;
     let mut total = 0;
     for &(value, size) in parts {
-        let number = decode(algorithm, value)?.into_iter().fold(0, |sum, byte| sum << 8 | u64::from(byte));
-        total = crc_fast::checksum_combine(crc, total, number, size);
+        total = crc_fast::checksum_combine(crc, total, number(&decode(algorithm, value)?), size);
     }
     Some(BASE64.encode(&total.to_be_bytes()[8 - algorithm.length_bytes()..]))
 }
@@ -284,7 +306,7 @@ mod tests {
     #[test]
     fn known_values() {
         let digests = digests(b"123456789");
-        assert_eq!(hex(&digests.md5), "25f9e794323b453885f5181f1b624d0b");
+        assert_eq!(digests.etag(), "25f9e794323b453885f5181f1b624d0b");
         assert_eq!(digests.get(Algorithm::Crc32), Some("y/Q5Jg=="));
         assert_eq!(digests.get(Algorithm::Crc32c), Some("4waSgw=="));
         assert_eq!(digests.get(Algorithm::Crc64Nvme), Some("rosUhgp5mIg="));
@@ -307,10 +329,10 @@ mod tests {
 
     #[test]
     fn etag_of_parts() {
-        let parts = [hex(&digests(b"a").md5), hex(&digests(b"b").md5)];
+        let parts = [digests(b"a").etag(), digests(b"b").etag()];
         let mut md5 = Md5::new();
-        md5.update(&digests(b"a").md5);
-        md5.update(&digests(b"b").md5);
+        md5.update(&digests(b"a").md5.unwrap());
+        md5.update(&digests(b"b").md5.unwrap());
         let expected = format!("{}-2", hex(&md5.finalize()));
         assert_eq!(multipart_etag(parts.iter().map(String::as_str)), expected);
     }

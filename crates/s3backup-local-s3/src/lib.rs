@@ -5,6 +5,8 @@
 //! versioning, object lock, access lists or policies, and encrypts nothing: storage class, encryption and tags are
 //! kept and told, no more.
 //!
+//! A [null](Builder::null) server throws the data away and makes up what it gives out, to measure clients by.
+//!
 //! It is no store for data that matters. Nothing is synced to the disk: a crash of the process loses nothing that
 //! was acknowledged, but a power failure may take the last seconds with it.
 //!
@@ -39,6 +41,7 @@ mod index;
 mod inject;
 mod journal;
 mod listing;
+mod made;
 mod multipart;
 mod object;
 mod operation;

@@ -105,7 +105,7 @@ pub(crate) struct Part {
     pub(crate) number: i32,
     /// In bytes.
     pub(crate) size: u64,
-    /// The MD5 in hex.
+    /// The MD5 in hex; of a null store the checksum, if the client needs no MD5.
     pub(crate) etag: String,
     /// Seconds since 1970.
     pub(crate) modified: u64,

@@ -1,7 +1,6 @@
 //! Giving out the bytes of an object, a piece of memory at a time.
 
-use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -52,8 +51,8 @@ struct Reader {
     object: Arc<Object>,
     /// What is still to be read.
     range: Range<u64>,
-    /// The file at `range.start`, positioned there, and the offset in the object at which it ends.
-    open: Option<(File, u64)>,
+    /// What reads from `range.start` on, and the offset in the object at which it ends.
+    open: Option<(Box<dyn Read + Send + Sync>, u64)>,
 }
 
 impl Reader {
@@ -64,30 +63,27 @@ impl Reader {
         chunk.reserve_exact(usize::try_from(limit).unwrap_or_default());
         let stop = self.range.start + limit;
         while self.range.start < stop {
-            let (mut file, end) = match self.open.take() {
+            let (mut piece, end) = match self.open.take() {
                 Some(open) => open,
                 None => self.open_piece()?,
             };
             let wanted = stop.min(end) - self.range.start;
-            let got = file.by_ref().take(wanted).read_to_end(&mut chunk)?;
+            let got = piece.by_ref().take(wanted).read_to_end(&mut chunk)?;
             if got as u64 != wanted {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             self.range.start += wanted;
             if self.range.start < end {
-                self.open = Some((file, end));
+                self.open = Some((piece, end));
             }
         }
         Ok(chunk.into())
     }
 
-    fn open_piece(&self) -> io::Result<(File, u64)> {
+    fn open_piece(&self) -> io::Result<(Box<dyn Read + Send + Sync>, u64)> {
         let (piece, start) = piece_at(&self.object, self.range.start)?;
-        let mut file = piece.blob.open(&self.blobs)?;
-        if self.range.start > start {
-            file.seek(SeekFrom::Start(self.range.start - start))?;
-        }
-        Ok((file, start + piece.size))
+        let open = piece.blob.open(&self.blobs, piece.size, self.range.start - start)?;
+        Ok((open, start + piece.size))
     }
 }
 
@@ -117,9 +113,9 @@ pub(crate) fn digests(blobs: &Path, object: &Object, algorithms: &[Algorithm]) -
     let mut hashers = Hashers::new(algorithms);
     let mut buffer = vec![0; 256 * 1024];
     for piece in &object.pieces {
-        let mut file = piece.blob.open(blobs)?;
+        let mut open = piece.blob.open(blobs, piece.size, 0)?;
         loop {
-            let length = file.read(&mut buffer)?;
+            let length = open.read(&mut buffer)?;
             if length == 0 {
                 break;
             }

@@ -73,9 +73,14 @@ impl Declared {
         Ok(Self { md5: content_md5(headers)?, ..Self::default() })
     }
 
+    /// Whether the MD5 has to be computed: to be compared, or because it is the only proof that the client gets.
+    pub(crate) fn needs_md5(&self) -> bool {
+        self.md5.is_some() || self.algorithm.is_none()
+    }
+
     /// Compares with what arrived: `BadDigest` if it is something else.
     pub(crate) fn verify(&self, body: &NewBlob, trailers: Option<&TrailingHeaders>) -> S3Result<()> {
-        if self.md5.as_ref().is_some_and(|md5| md5[..] != body.digests.md5) {
+        if self.md5.is_some() && self.md5.as_deref() != body.digests.md5.as_ref().map(|md5| &md5[..]) {
             return Err(s3_error!(
                 BadDigest,
                 "The Content-MD5 you specified did not match what we received."
@@ -109,19 +114,27 @@ fn content_md5(headers: &HeaderMap) -> S3Result<Option<Vec<u8>>> {
     md5.map(Some).ok_or_else(|| s3_error!(InvalidDigest, "The Content-MD5 you specified was invalid."))
 }
 
+/// A body that is to arrive.
+pub(crate) struct Expected {
+    pub(crate) key: String,
+    /// The checksums to compute of it.
+    pub(crate) algorithms: Vec<Algorithm>,
+    pub(crate) needs_md5: bool,
+}
+
 /// A body that has arrived, but for the last step, which blocks.
 ///
 /// So a small body costs one hop to a blocking thread: for this step and for what is done with the result.
 pub(crate) struct Received {
     writer: Option<BlobWriter>,
     rest: Vec<Bytes>,
-    algorithms: Vec<Algorithm>,
+    expected: Expected,
 }
 
 impl Received {
     /// Writes what is still in memory. Blocks.
     pub(crate) fn finish(self, store: &Store) -> S3Result<NewBlob> {
-        let writer = write(store, self.writer, &self.algorithms, &self.rest).map_err(internal)?;
+        let writer = write(store, self.writer, &self.expected, &self.rest).map_err(internal)?;
         Ok(writer.finish())
     }
 }
@@ -132,9 +145,9 @@ impl Received {
 pub(crate) async fn receive(
     store: &Arc<Store>,
     body: Option<StreamingBlob>,
-    algorithms: Vec<Algorithm>,
+    expected: Expected,
 ) -> S3Result<Received> {
-    let mut received = Received { writer: None, rest: Vec::new(), algorithms };
+    let mut received = Received { writer: None, rest: Vec::new(), expected };
     let mut waiting = 0;
     let Some(mut body) = body else { return Ok(received) };
     while let Some(chunk) = body.next().await {
@@ -144,7 +157,7 @@ pub(crate) async fn receive(
         if waiting >= BUFFER_BYTES {
             let store = Arc::clone(store);
             received = blocking(move || {
-                let writer = write(&store, received.writer, &received.algorithms, &received.rest);
+                let writer = write(&store, received.writer, &received.expected, &received.rest);
                 Ok(Received { writer: Some(writer.map_err(internal)?), rest: Vec::new(), ..received })
             })
             .await?;
@@ -157,12 +170,12 @@ pub(crate) async fn receive(
 fn write(
     store: &Store,
     writer: Option<BlobWriter>,
-    algorithms: &[Algorithm],
+    expected: &Expected,
     chunks: &[Bytes],
 ) -> io::Result<BlobWriter> {
     let mut writer = match writer {
         Some(writer) => writer,
-        None => store.create_blob(algorithms)?,
+        None => store.create_blob(expected)?,
     };
     writer.write(chunks)?;
     Ok(writer)

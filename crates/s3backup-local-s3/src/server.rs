@@ -39,6 +39,7 @@ pub struct Builder {
     port: u16,
     region: String,
     faults: Vec<Fault>,
+    is_null: bool,
     log: Logger,
 }
 
@@ -52,6 +53,7 @@ impl fmt::Debug for Builder {
             .field("port", &self.port)
             .field("region", &self.region)
             .field("faults", &self.faults)
+            .field("is_null", &self.is_null)
             .finish_non_exhaustive()
     }
 }
@@ -93,6 +95,17 @@ impl Builder {
         self
     }
 
+    /// Throws the data away, so that a client's own speed can be measured. Default: it is kept.
+    ///
+    /// Bodies are checked against what their client declared, and lengths, checksums and attributes are remembered. The
+    /// `ETag` is an MD5 only if the client sent an MD5 or no checksum at all. GET gives made-up bytes of the same
+    /// length and CRC64NVME, always the same ones for a key until it is written again; other checksums do not
+    /// fit them. Objects below a folder `.s3backup`, from which a backup reads its own state, are kept.
+    pub fn null(mut self) -> Self {
+        self.is_null = true;
+        self
+    }
+
     /// Where to log. Default: nowhere. Start and stop are `info`, faults `debug`, requests `trace`.
     pub fn logger(mut self, log: Logger) -> Self {
         self.log = log;
@@ -119,7 +132,7 @@ impl Builder {
         let folder = Folder::new(self.dir)?;
         let dir = folder.path().to_owned();
         let buckets = self.buckets;
-        let opened = tokio::task::spawn_blocking(move || open(&dir, &buckets)).await;
+        let opened = tokio::task::spawn_blocking(move || open(&dir, self.is_null, &buckets)).await;
         let store = Arc::new(opened.map_err(|join| Error::Io {
             path: folder.path().to_owned(),
             source: std::io::Error::other(join),
@@ -143,8 +156,8 @@ impl Builder {
     }
 }
 
-fn open(dir: &Path, buckets: &[String]) -> Result<Store, Error> {
-    let store = Store::open(dir)?;
+fn open(dir: &Path, is_null: bool, buckets: &[String]) -> Result<Store, Error> {
+    let store = Store::open(dir, is_null)?;
     for bucket in buckets {
         store
             .change(|index| {
@@ -255,6 +268,7 @@ impl LocalS3 {
             port: 0,
             region: DEFAULT_REGION.to_owned(),
             faults: Vec::new(),
+            is_null: false,
             log: Logger::root(slog::Discard, o!()),
         }
     }
@@ -285,13 +299,21 @@ impl LocalS3 {
         self.folder.path()
     }
 
+    /// The keys of a bucket with the sizes of their objects in bytes, sorted. None if there is no such bucket.
+    pub fn objects(&self, bucket: &str) -> Vec<(String, u64)> {
+        self.store.read(|index| {
+            let objects = index.buckets.get(bucket).into_iter().flat_map(|bucket| &bucket.objects);
+            objects.map(|(key, object)| (key.as_str().to_owned(), object.size)).collect()
+        })
+    }
+
     /// Flips one bit of a stored byte, `offset_bytes` into the object, as a failing disk would. Blocks.
     ///
     /// GET answers 200 with the changed byte from then on; HEAD and LIST still tell the `ETag` and checksum of what was
     /// sent. The second call for a byte mends it. Copies that were made of the object rot with it, and it with them:
     /// their bytes may be in one file.
     ///
-    /// Fails if there is no such object, or none of its bytes is there.
+    /// Fails if there is no such object, or none of its bytes is there, also because a null server threw them away.
     pub fn corrupt(&self, bucket: &str, key: &str, offset_bytes: u64) -> Result<(), Error> {
         let flip = || {
             let object = self.store.object(bucket, key, None).map_err(std::io::Error::other)?;

@@ -3,7 +3,7 @@
 //! ```text
 //! DIR/lock            held while a server has the folder open
 //! DIR/journal.jsonl   every change; the only thing that names blobs
-//! DIR/blobs/xx/…      the bytes of objects and parts
+//! DIR/blobs/xx/…      the bytes of objects and parts; of a null store only those of control data
 //! ```
 
 use std::collections::HashSet;
@@ -17,10 +17,11 @@ use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
 use crate::Error;
 use crate::blob::{self, Blob, BlobWriter};
-use crate::checksum::Algorithm;
+use crate::checksum::{Algorithm, Hashers};
 use crate::index::{Bucket, Index};
 use crate::journal::{Journal, Record};
 use crate::object::{Object, Upload};
+use crate::receive::Expected;
 
 /// The journal is rewritten when more than this many of its records, and more than half, are out of date.
 const STALE_RECORDS: usize = 10_000;
@@ -30,6 +31,8 @@ const STALE_RECORDS: usize = 10_000;
 pub(crate) struct Store {
     blobs: Arc<Path>,
     state: Mutex<State>,
+    /// Whether data is thrown away.
+    is_null: bool,
 }
 
 #[derive(Debug)]
@@ -42,7 +45,7 @@ struct State {
 
 impl Store {
     /// Opens the folder, making it if needed. Blocks.
-    pub(crate) fn open(dir: &Path) -> Result<Self, Error> {
+    pub(crate) fn open(dir: &Path, is_null: bool) -> Result<Self, Error> {
         fs::create_dir_all(dir).map_err(Error::io(dir))?;
         let lock = lock(dir)?;
         let mut index = Index::default();
@@ -58,7 +61,7 @@ impl Store {
         let used: HashSet<u128> = index.blob_ids().collect();
         blob::remove_unused(&blobs, |id| used.contains(&id)).map_err(Error::io(&blobs))?;
         let state = Mutex::new(State { index, journal, lock: Some(lock) });
-        Ok(Self { blobs: blobs.into(), state })
+        Ok(Self { blobs: blobs.into(), state, is_null })
     }
 
     /// Lets go of the folder. Writes that are still under way fail afterwards.
@@ -77,8 +80,17 @@ impl Store {
     }
 
     /// A writer for new bytes. Blocks.
-    pub(crate) fn create_blob(&self, algorithms: &[Algorithm]) -> io::Result<BlobWriter> {
-        BlobWriter::create(&self.blobs, algorithms)
+    pub(crate) fn create_blob(&self, body: &Expected) -> io::Result<BlobWriter> {
+        if !self.is_null || is_control_data(&body.key) {
+            return BlobWriter::create(&self.blobs, Hashers::new(&body.algorithms));
+        }
+        let mut algorithms = body.algorithms.clone();
+        if !algorithms.contains(&Algorithm::Crc64Nvme) {
+            algorithms.push(Algorithm::Crc64Nvme);
+        }
+        let hashers = Hashers::new(&algorithms);
+        let hashers = if body.needs_md5 { hashers } else { hashers.without_md5() };
+        Ok(BlobWriter::to_nowhere(&body.key, hashers))
     }
 
     /// Looks into the index. `look` holds up every other request, so it copies what it needs and returns.
@@ -135,6 +147,11 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Whether a backup reads the object's bytes again to know its own state, so that others cannot stand for them.
+pub(crate) fn is_control_data(key: &str) -> bool {
+    key.starts_with(".s3backup/") || key.contains("/.s3backup/")
 }
 
 fn lock(dir: &Path) -> Result<File, Error> {
@@ -204,7 +221,7 @@ mod tests {
     #[test]
     fn the_journal_does_not_grow_for_ever() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
+        let store = Store::open(dir.path(), false).unwrap();
         let create = |bucket: &str| Record::CreateBucket { bucket: bucket.into(), created: 7 };
         store.change(|_| Ok(Some(create("kept")))).unwrap();
         for _ in 0..STALE_RECORDS {
@@ -213,7 +230,7 @@ mod tests {
         }
         assert!(store.state().journal.records() < STALE_RECORDS + 10);
         drop(store);
-        let store = Store::open(dir.path()).unwrap();
+        let store = Store::open(dir.path(), false).unwrap();
         let buckets = store.read(|index| index.buckets.keys().cloned().collect::<Vec<_>>());
         assert_eq!(buckets, ["kept"]);
     }
@@ -221,13 +238,13 @@ mod tests {
     #[test]
     fn a_closed_store_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
+        let store = Store::open(dir.path(), false).unwrap();
         store.close();
-        let other = Store::open(dir.path()).unwrap();
+        let other = Store::open(dir.path(), false).unwrap();
         let create = Record::CreateBucket { bucket: "late".into(), created: 0 };
         assert!(store.change(|_| Ok(Some(create))).is_err());
         drop(other);
-        let other = Store::open(dir.path()).unwrap();
+        let other = Store::open(dir.path(), false).unwrap();
         assert_eq!(other.read(|index| index.buckets.len()), 0);
     }
 }

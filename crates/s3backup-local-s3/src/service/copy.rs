@@ -12,7 +12,7 @@ use super::convert::{
     check_attributes, encryption, etag, set_checksum, sorted, storage_class, tags_from_header,
 };
 use super::{Quirks, Service};
-use crate::checksum::{Algorithm, Checksum, Coverage, hex};
+use crate::checksum::{Algorithm, Checksum, Coverage};
 use crate::conditions::ReadConditions;
 use crate::journal::Record;
 use crate::object::{Attributes, Object, Piece, now, timestamp};
@@ -140,7 +140,7 @@ fn copy(
         _ => {
             let digests = read::digests(blobs, source, &[wanted]).map_err(internal)?;
             let value = digests.get(wanted).unwrap_or_default().to_owned();
-            (hex(&digests.md5), Checksum { algorithm: wanted, coverage: Coverage::FullObject, value })
+            (digests.etag(), Checksum { algorithm: wanted, coverage: Coverage::FullObject, value })
         }
     };
     let pieces = source

@@ -13,13 +13,13 @@ use s3s::{S3Request, S3Result, s3_error};
 use super::convert::{attributes, etag, set_checksum, set_value, signed, values};
 use super::listings::{Encoding, page_size, told_size};
 use super::{Quirks, Service};
-use crate::checksum::{Algorithm, Coverage, hex};
+use crate::checksum::{Algorithm, Coverage};
 use crate::conditions::WriteConditions;
 use crate::journal::Record;
 use crate::multipart::{self, Completion, MOST_PARTS};
 use crate::object::{Part, Upload, now, timestamp};
 use crate::random;
-use crate::receive::{blocking, receive};
+use crate::receive::{Expected, blocking, receive};
 use crate::store::{find_bucket, find_upload};
 
 impl Service {
@@ -77,24 +77,25 @@ impl Service {
                 "Part number must be an integer between 1 and {MOST_PARTS}, inclusive"
             ));
         }
-        let (expected, coverage, computed, attributes) =
+        let (asked, coverage, computed, attributes) =
             self.store.upload(&input.bucket, &input.key, &input.upload_id, |upload| {
                 (upload.algorithm, upload.coverage, upload.effective_algorithm(), upload.attributes.clone())
             })?;
-        check_algorithm(expected, coverage, declared.algorithm)?;
+        check_algorithm(asked, coverage, declared.algorithm)?;
         let mut algorithms = vec![computed];
         algorithms.extend(declared.algorithm.filter(|algorithm| *algorithm != computed));
 
-        let received = receive(&self.store, input.body, algorithms).await?;
+        let expected = Expected { key: input.key.clone(), algorithms, needs_md5: declared.needs_md5() };
+        let received = receive(&self.store, input.body, expected).await?;
         let store = Arc::clone(&self.store);
-        let told = expected.or(declared.algorithm).filter(|_| !quirks.no_checksums);
+        let told = asked.or(declared.algorithm).filter(|_| !quirks.no_checksums);
         let part = blocking(move || {
             let body = received.finish(&store)?;
             declared.verify(&body, req.trailing_headers.as_ref())?;
             let part = Part {
                 number,
                 size: body.size,
-                etag: hex(&body.digests.md5),
+                etag: body.digests.etag(),
                 modified: now(),
                 checksums: body.digests.checksums,
                 blob: body.blob,

@@ -13,12 +13,12 @@ use s3s::{S3Request, S3Result, s3_error};
 
 use super::convert::{attributes, etag, set_checksum, set_object, signed};
 use super::{FailingKeys, Quirks, Service};
-use crate::checksum::{Algorithm, Checksum, Coverage, hex};
+use crate::checksum::{Algorithm, Checksum, Coverage};
 use crate::conditions::{ReadConditions, WriteConditions};
 use crate::journal::Record;
 use crate::object::{Object, Piece, now};
 use crate::read;
-use crate::receive::{blocking, receive};
+use crate::receive::{Expected, blocking, receive};
 use crate::store::{check_version, find_bucket, other_error};
 
 /// S3 takes 5 GiB by one PUT.
@@ -43,7 +43,9 @@ impl Service {
 
         // S3 keeps a CRC64NVME of what comes without a checksum.
         let algorithm = declared.algorithm.unwrap_or(Algorithm::Crc64Nvme);
-        let received = receive(&self.store, input.body, vec![algorithm]).await?;
+        let expected =
+            Expected { key: input.key.clone(), algorithms: vec![algorithm], needs_md5: declared.needs_md5() };
+        let received = receive(&self.store, input.body, expected).await?;
         let store = Arc::clone(&self.store);
         let object = blocking(move || {
             let body = received.finish(&store)?;
@@ -52,7 +54,7 @@ impl Service {
             let checksum = Checksum { algorithm, coverage: Coverage::FullObject, value };
             let object = Arc::new(Object {
                 size: body.size,
-                etag: hex(&body.digests.md5),
+                etag: body.digests.etag(),
                 modified: now(),
                 checksum: (!quirks.no_checksums).then_some(checksum),
                 multipart: false,

@@ -8,6 +8,7 @@ mod client;
 mod faults;
 mod listings;
 mod multipart;
+mod null;
 mod objects;
 mod persistence;
 mod raw;
