@@ -147,6 +147,14 @@ impl Catalog {
         self.write(|connection| sql::files::put(connection, rows, false))
     }
 
+    /// As [`Catalog::put_files`], for files that a run proved to be in the bucket, each with whether it sent them. One that it
+    /// did not send keeps the run that is known to have put its object, if the ETag is still the same.
+    ///
+    /// Gives what was known of files whose key is another now.
+    pub fn put_proved(&mut self, rows: &[(FileRow, bool)]) -> Result<Vec<FileRow>, Error> {
+        self.write(|connection| sql::files::put_proved(connection, rows))
+    }
+
     /// As [`Catalog::put_files`], for rows that come from the bucket: they are listed.
     pub fn import_files(&mut self, rows: &[FileRow]) -> Result<(), Error> {
         self.write(|connection| sql::files::put(connection, rows, true))
@@ -189,7 +197,8 @@ impl Catalog {
         self.write(|connection| sql::files::remove(connection, files))
     }
 
-    /// The next unlisted files behind `after`, by source and then in walk order, at most `limit`.
+    /// The next unlisted files behind `after`, by source and then in walk order, at most `limit`. Where there are none because
+    /// all were marked nothing is read, else every row up to the last that is given.
     pub fn unlisted(
         &self,
         destination: DestinationId,
@@ -199,13 +208,10 @@ impl Catalog {
         self.with(|connection| sql::files::unlisted(connection, destination, after, limit))
     }
 
-    /// Makes all unlisted files of the destination listed.
-    ///
-    /// Works in several steps, so that the journal stays small. What a crash leaves unlisted is listed twice, which does
-    /// no harm.
+    /// Makes all unlisted files of the destination listed. Takes the same time however many they are. What a crash leaves
+    /// unlisted is listed twice, which does no harm.
     pub fn mark_listed(&mut self, destination: DestinationId) -> Result<(), Error> {
-        while self.write(|connection| sql::files::mark_some_listed(connection, destination))? {}
-        Ok(())
+        self.write(|connection| sql::files::mark_listed(connection, destination))
     }
 
     /// Forgets all files and sources of a destination. The ids of the sources are of no use afterwards.

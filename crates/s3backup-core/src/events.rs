@@ -1,5 +1,7 @@
 //! The one stream of what happens, and its rendering as a log.
 
+use std::collections::VecDeque;
+
 use s3backup_model::{Event, Outcome, StepState};
 use slog::{Logger, debug, error, info, warn};
 use tokio::sync::mpsc;
@@ -27,6 +29,25 @@ impl Emitter {
         log(&self.logger, &event);
         // Nobody watches any more only when the run is being dropped.
         let _ = self.sender.send(event).await;
+    }
+
+    /// Hands out many events at once, which wakes the watcher once rather than for each. Those that were not handed out when
+    /// the future is dropped stay in `events`.
+    pub(crate) async fn emit_all(&self, events: &mut VecDeque<Event>) {
+        while !events.is_empty() {
+            let room = events.len().min(self.sender.max_capacity());
+            let Ok(slots) = self.sender.reserve_many(room).await else {
+                // Nobody watches any more.
+                for event in events.drain(..) {
+                    log(&self.logger, &event);
+                }
+                return;
+            };
+            for (slot, event) in slots.zip(events.drain(..room)) {
+                log(&self.logger, &event);
+                slot.send(event);
+            }
+        }
     }
 
     /// Room for one event, so that it can be made only when it is sure to be handed out: nothing is lost when the future

@@ -5,21 +5,21 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use s3backup_catalog::{Deferred, FileRow, FileState, Hints};
 use s3backup_discovery::discover;
 use s3backup_model::manifest::{Line, Op};
 use s3backup_model::{Entry, Event, Failure, FailureKind, Fatal, Key, key};
-use s3backup_transfer::{
-    Bucket, Engine, Error as TransferError, Known, ObjectSettings, Stored, Update, Upload,
-};
-use tokio::sync::mpsc;
+use s3backup_transfer::{Bucket, Engine, Error as TransferError, Known, ObjectSettings, Update, Upload};
+use tokio::sync::mpsc::{self, PermitIterator};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::plan::Reason;
 use crate::planning::{Notes, Plan, PlanBatch, Planned, known_of};
-use crate::record::Shelf;
+use crate::record::{Proved, Shelf};
 use crate::run::{DRAIN_SHARE, LEEWAY_SHARE, Run, grace_is_over};
 use crate::uploads::Journal;
 
@@ -28,6 +28,16 @@ const UPLOADS_AHEAD: usize = 256;
 
 /// Updates that wait to be written down; taken in batches of up to this.
 const UPDATES_AHEAD: usize = 512;
+
+/// As many uploads as the engine must have taken before it is given more, so that it is not fed one by one.
+const UPLOADS_AT_ONCE: usize = 64;
+
+/// Proved files wait for the catalog until they are this many or this many bytes, or have waited this long. Writing them is
+/// synced to disk, which costs the same for one and for a thousand. What waits when the run is killed is in the bucket, and
+/// the next run is told so when it sends it: the bytes are what that costs at most. A file in parts never waits.
+const ROWS_AT_ONCE: usize = 1024;
+const BYTES_AT_ONCE: u64 = 4 << 20;
+const ROWS_WAIT: Duration = Duration::from_millis(200);
 
 /// Files that were put off, read back at a time.
 const DEFERRED_PAGE: usize = 256;
@@ -60,6 +70,41 @@ struct Flow {
     /// The last of the files that were put off by the walk.
     last_deferred: i64,
     held: u64,
+}
+
+/// What the engine said and is not dealt with yet.
+#[derive(Default)]
+struct Inbox {
+    updates: VecDeque<Update>,
+    /// Bytes that arrived and were not told of.
+    sent_bytes: u64,
+    /// What the watcher is to be told.
+    said: VecDeque<Event>,
+    /// What the catalog is to be told, each with whether this run sent it.
+    rows: Vec<(FileRow, bool)>,
+    row_bytes: u64,
+    /// When the rows have waited long enough.
+    due: Option<Instant>,
+}
+
+impl Inbox {
+    fn add_row(&mut self, row: FileRow, is_sent: bool, now: Instant) {
+        self.due.get_or_insert(now + ROWS_WAIT);
+        self.row_bytes += row.size;
+        self.rows.push((row, is_sent));
+    }
+
+    /// Whether the rows must not wait any more.
+    fn is_due(&self, now: Instant) -> bool {
+        self.rows.len() >= ROWS_AT_ONCE
+            || self.row_bytes >= BYTES_AT_ONCE
+            || self.due.is_some_and(|due| due <= now)
+    }
+
+    fn take_rows(&mut self) -> Vec<(FileRow, bool)> {
+        (self.row_bytes, self.due) = (0, None);
+        std::mem::take(&mut self.rows)
+    }
 }
 
 impl Run<'_> {
@@ -101,7 +146,7 @@ impl Run<'_> {
         // The engine has the drain; the leeway is for what it said last.
         let time_is_up = grace_is_over(job, self.cancel, DRAIN_SHARE + LEEWAY_SHARE);
         let engine = engine.run(planned, said, stop.clone());
-        let mut inbox = VecDeque::new();
+        let mut inbox = Inbox::default();
         {
             let writer = self.write_down(flow, to_engine, &mut updates, &mut inbox, &control, &stop);
             let writing = async { tokio::join!(engine, writer) };
@@ -112,9 +157,10 @@ impl Run<'_> {
         }
         // What was said and not written down is of objects that are in the bucket, or are not: both belong in the report.
         while let Ok(update) = updates.try_recv() {
-            inbox.push_back(update);
+            inbox.updates.push_back(update);
         }
         self.take_all(&mut inbox).await;
+        self.remember(&mut inbox).await;
     }
 
     /// The one writer: takes lines of the plan and updates of the engine as they come.
@@ -123,7 +169,7 @@ impl Run<'_> {
         mut flow: Flow,
         to_engine: mpsc::Sender<Upload>,
         updates: &mut mpsc::Receiver<Update>,
-        inbox: &mut VecDeque<Update>,
+        inbox: &mut Inbox,
         control: &Shelf<'_>,
         stop: &CancellationToken,
     ) {
@@ -142,8 +188,12 @@ impl Run<'_> {
                     }
                     flow.outstanding -= batch.iter().filter(|update| matches!(update, Update::Done(_))).count() as u64;
                     flow.held += self.defer_held(&mut batch).await;
-                    inbox.extend(batch.drain(..));
+                    inbox.updates.extend(batch.drain(..));
                     self.take_all(inbox).await;
+                    if self.record.has_unstored() {
+                        // Storing a segment may take long.
+                        self.remember(inbox).await;
+                    }
                     // Not after an interruption: the engine's last words wait behind this. A segment that does not get
                     // through is kept, and sent with the report.
                     let (events, cancel) = (self.events, self.cancel);
@@ -153,15 +203,16 @@ impl Run<'_> {
                         () = self.record.store_segments(events, control) => {}
                     }
                 }
-                slot = reserve(sender.as_ref()), if sender.is_some() => match slot {
-                    Some(slot) => {
-                        if let Some(upload) = waiting.pop_front() {
+                slots = reserve(sender.as_ref(), waiting.len()), if sender.is_some() => match slots {
+                    Some(slots) => {
+                        for (slot, upload) in slots.zip(waiting.drain(..waiting.len().min(UPLOADS_AT_ONCE))) {
                             flow.outstanding += 1;
                             slot.send(upload);
                         }
                     }
                     None => to_engine = None,
                 },
+                () = until(inbox.due) => self.remember(inbox).await,
                 more = next(&mut flow, self), if to_engine.is_some() && waiting.is_empty() && !is_waiting_for_engine => {
                     match more {
                         More::Lines(lines) => self.take_lines(lines, &mut flow, &mut waiting).await,
@@ -336,57 +387,46 @@ impl Run<'_> {
         Ok((last, uploads.collect()))
     }
 
-    /// Those that it did not get to when the future is dropped stay in `inbox`.
-    async fn take_all(&mut self, inbox: &mut VecDeque<Update>) {
-        let mut proved = Vec::new();
-        while let Some(update) = inbox.pop_front() {
-            proved.extend(self.take(update).await);
+    /// What it did not get to when the future is dropped stays in `inbox`.
+    async fn take_all(&mut self, inbox: &mut Inbox) {
+        while let Some(update) = inbox.updates.pop_front() {
+            self.take(update, inbox).await;
         }
-        self.remember(proved).await;
+        if inbox.is_due(Instant::now()) {
+            self.remember(inbox).await;
+        }
+        let bytes = std::mem::take(&mut inbox.sent_bytes);
+        if bytes > 0 {
+            inbox.said.push_front(Event::Sent { bytes });
+        }
+        self.events.emit_all(&mut inbox.said).await;
     }
 
     /// What the record keeps is kept before anything is waited for, so that dropping the future loses an event at most.
-    async fn take(&mut self, update: Update) -> Option<(Upload, Stored)> {
+    async fn take(&mut self, update: Update, inbox: &mut Inbox) {
         match update {
-            Update::Sent { bytes } => self.events.emit(Event::Sent { bytes }).await,
+            Update::Sent { bytes } => inbox.sent_bytes += bytes,
             Update::Retrying { key, attempt, delay, cause } => {
-                self.events.emit(Event::Retrying { key, attempt, delay, cause }).await;
+                inbox.said.push_back(Event::Retrying { key, attempt, delay, cause });
             }
             Update::Warning { message } => self.record.warn(self.events, message).await,
-            Update::Done(done) => return self.record.done(self.events, *done).await,
+            Update::Done(done) => {
+                let proved = self.record.done(self.events, *done, &mut inbox.said).await;
+                if let Some((row, is_sent)) = proved.and_then(|proved| self.row(proved)) {
+                    inbox.add_row(row, is_sent, Instant::now());
+                }
+            }
             _ => {}
         }
-        None
     }
 
     /// Writes into the catalog what is proved. A file whose key is another now leaves its old object behind.
-    async fn remember(&mut self, proved: Vec<(Upload, Stored)>) {
-        if proved.is_empty() {
+    async fn remember(&mut self, inbox: &mut Inbox) {
+        let rows = inbox.take_rows();
+        if rows.is_empty() {
             return;
         }
-        let rows: Vec<(FileRow, bool)> =
-            proved.iter().filter_map(|(upload, stored)| self.row(upload, stored)).collect();
-        let moved = self
-            .memory
-            .with(move |catalog| {
-                let mut moved = Vec::new();
-                let mut remembered = Vec::with_capacity(rows.len());
-                for (row, is_sent) in rows {
-                    let old = catalog.file(row.source, &row.path)?;
-                    // What was found to be unchanged was put by the run that put it.
-                    let run = old
-                        .as_ref()
-                        .filter(|old| !is_sent && old.etag == row.etag)
-                        .map(|old| old.run.clone());
-                    let run = run.unwrap_or_else(|| row.run.clone());
-                    moved.extend(old.filter(|old| old.key != row.key));
-                    remembered.push(FileRow { run, ..row });
-                }
-                catalog.put_files(&remembered)?;
-                Ok(moved)
-            })
-            .await;
-        match moved {
+        match self.memory.with(move |catalog| catalog.put_proved(&rows)).await {
             Ok(moved) => {
                 for old in moved {
                     let line = self.line(Op::Gone, &old);
@@ -397,25 +437,25 @@ impl Run<'_> {
         }
     }
 
-    fn row(&self, upload: &Upload, stored: &Stored) -> Option<(FileRow, bool)> {
+    fn row(&self, Proved { entry, stat, line, is_sent }: Proved) -> Option<(FileRow, bool)> {
         let row = FileRow {
-            source: *self.memory.sources.get(upload.entry.source)?,
-            path: upload.entry.relative.as_os_str().as_bytes().to_vec(),
-            size: stored.stat.size,
-            mtime_ns: stored.stat.mtime_ns,
-            mode: stored.stat.mode,
-            hints: Some(Hints { ctime_ns: stored.stat.ctime_ns, inode: stored.stat.inode }),
+            source: *self.memory.sources.get(entry.source)?,
+            path: entry.relative.into_os_string().into_vec(),
+            size: stat.size,
+            mtime_ns: stat.mtime_ns,
+            mode: stat.mode,
+            hints: Some(Hints { ctime_ns: stat.ctime_ns, inode: stat.inode }),
             state: FileState::Present,
-            key: upload.key.clone(),
-            crc64nvme: stored.crc64nvme.clone(),
-            stored_size: stored.stat.size,
-            stored_checksum: stored.checksum.clone(),
-            etag: stored.etag.clone(),
-            version_id: stored.version_id.clone(),
-            encoding: "none".to_owned(),
+            key: line.key,
+            crc64nvme: line.crc64nvme,
+            stored_size: line.stored_size,
+            stored_checksum: line.stored_checksum,
+            etag: line.etag,
+            version_id: line.version_id,
+            encoding: line.encoding,
             run: self.id.clone(),
         };
-        Some((row, stored.sent))
+        Some((row, is_sent))
     }
 
     /// The manifest line of a row.
@@ -502,14 +542,24 @@ async fn next(flow: &mut Flow, run: &Run<'_>) -> More {
     }
 }
 
-async fn reserve(sender: Option<&mpsc::Sender<Upload>>) -> Option<mpsc::Permit<'_, Upload>> {
-    sender?.reserve().await.ok()
+/// Room for some of the uploads that wait.
+async fn reserve(
+    sender: Option<&mpsc::Sender<Upload>>,
+    waiting: usize,
+) -> Option<PermitIterator<'_, Upload>> {
+    sender?.reserve_many(waiting.min(UPLOADS_AT_ONCE)).await.ok()
+}
+
+/// Comes true at this time; never without one.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use s3backup_local_s3::{Fault, FaultKind, LocalS3, Operation};
     use s3backup_model::{RunId, RunReport};
 
@@ -520,6 +570,46 @@ mod tests {
     use crate::{Backup, Destination, Source};
 
     const FILES: usize = 40;
+
+    #[tokio::test]
+    async fn rows_are_written_together_and_do_not_wait_long() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = s3backup_catalog::Catalog::open(&dir.path().join("catalog.db")).unwrap();
+        let destination = catalog.destination("", "bucket", "").unwrap();
+        let row = |size| FileRow {
+            source: catalog.source(destination, "", "/data").unwrap(),
+            path: b"f".to_vec(),
+            size,
+            mtime_ns: 0,
+            mode: 0,
+            hints: None,
+            state: FileState::Present,
+            key: Key::new("f").unwrap(),
+            crc64nvme: String::new(),
+            stored_size: size,
+            stored_checksum: None,
+            etag: String::new(),
+            version_id: None,
+            encoding: "none".to_owned(),
+            run: RunId::new(chrono::DateTime::UNIX_EPOCH, 0),
+        };
+        let (mut inbox, begun) = (Inbox::default(), Instant::now());
+        let later = begun + ROWS_WAIT;
+        assert!(!inbox.is_due(later), "nothing waits");
+        inbox.add_row(row(1), true, begun);
+        inbox.add_row(row(1), true, later);
+        assert!(!inbox.is_due(begun) && inbox.is_due(later), "the first has waited long enough");
+        assert_eq!(inbox.take_rows().len(), 2);
+        assert!(!inbox.is_due(later));
+        inbox.add_row(row(BYTES_AT_ONCE), true, later);
+        assert!(inbox.is_due(later), "to send it again would take long");
+        inbox.take_rows();
+        for _ in 0..ROWS_AT_ONCE {
+            assert!(!inbox.is_due(later));
+            inbox.add_row(row(1), true, later);
+        }
+        assert!(inbox.is_due(later));
+    }
 
     #[tokio::test]
     async fn what_ended_while_a_segment_was_stored_is_recorded_when_the_run_is_interrupted() {

@@ -128,15 +128,15 @@ impl Plan {
     /// # Errors
     /// [`Error::Catalog`] when the catalog cannot be read; the plan then is of no use.
     pub async fn next(&mut self) -> Option<Result<PlanBatch, Error>> {
-        if let Some(mut comparison) = self.comparison.take() {
-            let Some(batch) = self.discovery.next().await else {
-                self.comparison = Some(comparison);
-                return None;
-            };
-            self.comparing.spawn_blocking(move || {
-                let compared = comparison.compare(batch);
-                (comparison, compared)
-            });
+        if self.comparison.is_some() {
+            // The comparison stays where it is until there is something to compare: this future may be dropped here.
+            let batch = self.discovery.next().await?;
+            if let Some(mut comparison) = self.comparison.take() {
+                self.comparing.spawn_blocking(move || {
+                    let compared = comparison.compare(batch);
+                    (comparison, compared)
+                });
+            }
         }
         match self.comparing.join_next().await? {
             Ok((comparison, compared)) => {

@@ -5,8 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 
 use s3backup_model::manifest::{Line, MAX_SEGMENT_LINES, Op};
 use s3backup_model::{
-    Event, Failure, FailureKind, Fatal, ManifestRef, Outcome, RunReport, Skipped, SourceReport, StepReport,
-    StepState, Tally, Uploaded, key,
+    Entry, Event, Failure, FailureKind, Fatal, FileStat, ManifestRef, Outcome, RunReport, Skipped,
+    SourceReport, StepReport, StepState, Tally, Uploaded, key,
 };
 use s3backup_transfer::{
     Bucket, ChecksumKind, Done, Error as TransferError, Sse, Stored, Upload, crc64nvme_base64,
@@ -26,6 +26,17 @@ const FAILURES_IN_A_ROW: u32 = 50;
 
 /// The most warnings that a report holds; a server that is odd about every file must not make it grow without end.
 const MAX_WARNINGS: usize = 100;
+
+/// A file that is proved to be in the bucket.
+pub(crate) struct Proved {
+    pub(crate) entry: Entry,
+    /// The file as it was when it was read.
+    pub(crate) stat: FileStat,
+    /// What the manifest says of it.
+    pub(crate) line: Line,
+    /// Whether this run sent it; else the bucket had these bytes already.
+    pub(crate) is_sent: bool,
+}
 
 /// What is known of a run so far.
 pub(crate) struct Record {
@@ -271,54 +282,64 @@ impl Record {
         }
     }
 
-    /// Takes in how one upload ended; gives what is to be remembered of it. A manifest segment may be complete then: see
-    /// [`Self::store_segments`].
-    pub(crate) async fn done(&mut self, events: &Emitter, done: Done) -> Option<(Upload, Stored)> {
+    /// Takes in how one upload ended; gives what is to be remembered of it, and puts what is to be told into `said`. A manifest
+    /// segment may be complete then: see [`Self::store_segments`].
+    pub(crate) async fn done(
+        &mut self,
+        events: &Emitter,
+        done: Done,
+        said: &mut VecDeque<Event>,
+    ) -> Option<Proved> {
         self.retries += done.retries;
         self.resumed_parts += done.resumed_parts;
         self.uploaded.wire_bytes += done.wire_bytes;
         let path = key::escape(done.upload.entry.path().as_os_str().as_bytes());
         match done.result {
-            Ok(stored) => {
-                self.stored(events, path, &done.upload, &stored).await;
-                Some((done.upload, stored))
-            }
+            Ok(stored) => Some(self.stored(events, path, done.upload, stored, said).await),
             Err(error) => {
-                self.not_stored(events, path, &error, done.attempts).await;
+                self.not_stored(events, path, &error, done.attempts, said).await;
                 None
             }
         }
     }
 
-    async fn stored(&mut self, events: &Emitter, path: String, upload: &Upload, stored: &Stored) {
+    async fn stored(
+        &mut self,
+        events: &Emitter,
+        path: String,
+        upload: Upload,
+        stored: Stored,
+        said: &mut VecDeque<Event>,
+    ) -> Proved {
         self.failures_in_a_row = 0;
-        let (key, bytes) = (upload.key.clone(), stored.stat.size);
-        let event = if stored.sent {
+        let (stat, bytes) = (stored.stat, stored.stat.size);
+        let (told_path, key) = (path.clone(), upload.key.clone());
+        said.push_back(if stored.sent {
             self.uploaded.files += 1;
             self.uploaded.bytes += bytes;
-            Event::Uploaded { path: path.clone(), key, bytes }
+            Event::Uploaded { path: told_path, key, bytes }
         } else {
             self.unchanged.add(bytes);
-            Event::Unchanged { path: path.clone(), key, bytes }
-        };
-        let is_known = upload.known.as_ref().is_some_and(|known| !stored.sent && known.etag == stored.etag);
+            Event::Unchanged { path: told_path, key, bytes }
+        });
+        let is_known = upload.known.is_some_and(|known| !stored.sent && known.etag == stored.etag);
         let line = Line {
             op: if is_known { Op::Meta } else { Op::Put },
             path,
-            key: upload.key.clone(),
+            key: upload.key,
             size: bytes,
-            mtime_ns: stored.stat.mtime_ns,
-            mode: stored.stat.mode,
-            crc64nvme: stored.crc64nvme.clone(),
+            mtime_ns: stat.mtime_ns,
+            mode: stat.mode,
+            crc64nvme: stored.crc64nvme,
             stored_size: bytes,
-            stored_checksum: stored.checksum.clone(),
-            etag: stored.etag.clone(),
-            version_id: stored.version_id.clone(),
+            stored_checksum: stored.checksum,
+            etag: stored.etag,
+            version_id: stored.version_id,
             encoding: "none".to_owned(),
             run: None,
         };
         self.list(events, &line).await;
-        events.emit(event).await;
+        Proved { entry: upload.entry, stat, line, is_sent: stored.sent }
     }
 
     /// Adds a line to the manifest.
@@ -334,6 +355,11 @@ impl Record {
         self.list(events, line).await;
     }
 
+    /// Whether segments are complete that are not stored yet.
+    pub(crate) fn has_unstored(&self) -> bool {
+        !self.unstored.is_empty()
+    }
+
     /// Whether all that was to be listed is in the bucket.
     pub(crate) fn is_all_listed(&self) -> bool {
         self.segment.is_none() && self.unstored.is_empty() && !self.has_lost_lines
@@ -345,11 +371,19 @@ impl Record {
         self.fail(events, Fatal { kind: FailureKind::Record, message }).await;
     }
 
-    async fn not_stored(&mut self, events: &Emitter, path: String, error: &TransferError, attempts: u32) {
+    async fn not_stored(
+        &mut self,
+        events: &Emitter,
+        path: String,
+        error: &TransferError,
+        attempts: u32,
+        said: &mut VecDeque<Event>,
+    ) {
         let (kind, message) = (error.kind(), error.to_line());
         let failure = Failure { path, kind, message: message.clone(), attempts };
         self.failed_found += 1;
         self.remember(&failure);
+        said.push_back(Event::Failed { failure });
         if error.is_fatal() {
             self.fail(events, Fatal { kind, message: message.clone() }).await;
         }
@@ -362,7 +396,6 @@ impl Record {
                 self.fail(events, Fatal { kind, message }).await;
             }
         }
-        events.emit(Event::Failed { failure }).await;
     }
 
     fn push(&mut self, line: &Line) -> std::io::Result<()> {
@@ -486,7 +519,7 @@ impl Shelf<'_> {
 mod tests {
     use super::*;
     use chrono::DateTime;
-    use s3backup_model::{Entry, FileStat, Key};
+    use s3backup_model::Key;
 
     fn record(cancel: &CancellationToken) -> Record {
         Record::new(RunId::new(DateTime::UNIX_EPOCH, 0), ["/data".to_owned()], cancel.clone())

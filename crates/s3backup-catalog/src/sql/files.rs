@@ -1,6 +1,6 @@
 //! Files: what is compared with the walk, and the state of the bucket.
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{CachedStatement, Connection, Row, params};
 use s3backup_model::manifest::StoredChecksum;
 use s3backup_model::{Key, Tally};
 
@@ -10,9 +10,6 @@ use super::values::{
 };
 use super::{Trouble, limit};
 use crate::rows::{DestinationId, FileRow, FileState, Hints, Known, SourceId};
-
-/// How many rows become listed in one transaction: some MiB of journal.
-const LISTED_AT_ONCE: i64 = 10_000;
 
 /// A statement that gives whole rows for [`file_row`]; what stands behind the columns is appended to it.
 macro_rules! select_file {
@@ -138,56 +135,165 @@ const STATE_BY_KEY: &str = select_file!(
      WHERE f.destination = ?1 AND f.key > ?2 AND f.state <> 2 ORDER BY f.key LIMIT ?3"
 );
 
-pub(crate) fn put(connection: &Connection, rows: &[FileRow], listed: bool) -> Result<(), Trouble> {
-    let mut displace = connection.prepare_cached(
-        "DELETE FROM file WHERE destination = ?1 AND key = ?2 AND state <> 2 AND NOT (source = ?3 AND path = ?4)",
-    )?;
-    let mut insert = connection.prepare_cached(
-        "INSERT OR REPLACE INTO file (source, path, size, mtime_ns, mode, ctime_ns, inode, state, listed, destination, key,
-             crc64nvme, stored_size, checksum_type, checksum_algorithm, checksum, etag, version_id, encoding, run)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)",
-    )?;
-    let mut of = None;
-    for row in rows {
-        let destination = match of {
-            Some((source, destination)) if source == row.source => destination,
-            _ => destination_of(connection, row.source)?,
-        };
-        of = Some((row.source, destination));
+/// A statement that takes what [`bind`] gives it.
+macro_rules! insert_file {
+    ($verb:literal) => {
+        concat!(
+            $verb,
+            " INTO file (source, path, size, mtime_ns, mode, ctime_ns, inode, state, listed, destination, key,
+         crc64nvme, stored_size, checksum_type, checksum_algorithm, checksum, etag, version_id, encoding, run)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)"
+        )
+    };
+}
+
+/// Stores rows one by one. Most are of files that are new under keys that are free: for those no statement is run that
+/// could change anything else.
+struct Putting<'c> {
+    connection: &'c Connection,
+    with_key: CachedStatement<'c>,
+    add: CachedStatement<'c>,
+    displace: CachedStatement<'c>,
+    replace: CachedStatement<'c>,
+    is_listed: bool,
+    /// Of the last row: source, destination and what says that it is listed, or not.
+    of: Option<(SourceId, i64, i64)>,
+}
+
+impl<'c> Putting<'c> {
+    fn new(connection: &'c Connection, is_listed: bool) -> Result<Self, Trouble> {
+        Ok(Self {
+            connection,
+            with_key: connection.prepare_cached(
+                "SELECT 1 FROM file INDEXED BY file_by_key WHERE destination = ?1 AND key = ?2 LIMIT 1",
+            )?,
+            add: connection.prepare_cached(insert_file!("INSERT OR IGNORE"))?,
+            displace: connection.prepare_cached(
+                "DELETE FROM file WHERE destination = ?1 AND key = ?2 AND state <> 2 AND NOT (source = ?3 AND path = ?4)",
+            )?,
+            replace: connection.prepare_cached(insert_file!("INSERT OR REPLACE"))?,
+            is_listed,
+            of: None,
+        })
+    }
+
+    /// Stores a row if its file was not known and its key nobody's; whether it did.
+    fn add(&mut self, row: &FileRow) -> Result<bool, Trouble> {
+        let (destination, listed) = self.of(row.source)?;
+        if self.with_key.exists((destination, row.key.as_str()))? {
+            return Ok(false);
+        }
+        Ok(insert(&mut self.add, row, &path_in(&row.path)?, destination, listed)? > 0)
+    }
+
+    /// Stores a row in place of whatever stands in its way.
+    fn replace(&mut self, row: &FileRow) -> Result<(), Trouble> {
+        let (destination, listed) = self.of(row.source)?;
         let path = path_in(&row.path)?;
         if row.state.is_in_state() {
-            displace.execute((destination, row.key.as_str(), row.source.0, &path))?;
+            self.displace.execute((destination, row.key.as_str(), row.source.0, &path))?;
         }
-        insert.execute(params![
-            row.source.0,
-            path,
-            bytes_in(row.size, "a file")?,
-            row.mtime_ns,
-            row.mode,
-            row.hints.map(|hints| hints.ctime_ns),
-            row.hints.map(|hints| hints.inode.cast_signed()),
-            state_in(row.state),
-            listed,
-            destination,
-            row.key.as_str(),
-            crc_in(&row.crc64nvme)?,
-            bytes_in(row.stored_size, "an object")?,
-            row.stored_checksum.as_ref().map(|checksum| checksum_type_in(checksum.r#type)),
-            row.stored_checksum.as_ref().map(|checksum| &checksum.algorithm),
-            row.stored_checksum.as_ref().map(|checksum| &checksum.value),
-            row.etag,
-            row.version_id,
-            row.encoding,
-            row.run.as_str(),
-        ])?;
+        insert(&mut self.replace, row, &path, destination, listed)?;
+        Ok(())
+    }
+
+    fn of(&mut self, source: SourceId) -> Result<(i64, i64), Trouble> {
+        if let Some((last, destination, listed)) = self.of
+            && last == source
+        {
+            return Ok((destination, listed));
+        }
+        let destination = destination_of(self.connection, source)?
+            .ok_or_else(|| Trouble::Refused("its source is not known, or was forgotten".to_owned()))?;
+        let listed = if self.is_listed { LISTED } else { note_unlisted(self.connection, destination)? };
+        self.of = Some((source, destination, listed));
+        Ok((destination, listed))
+    }
+}
+
+fn insert(
+    statement: &mut CachedStatement<'_>,
+    row: &FileRow,
+    path: &[u8],
+    destination: i64,
+    listed: i64,
+) -> Result<usize, Trouble> {
+    let inserted = statement.execute(params![
+        row.source.0,
+        path,
+        bytes_in(row.size, "a file")?,
+        row.mtime_ns,
+        row.mode,
+        row.hints.map(|hints| hints.ctime_ns),
+        row.hints.map(|hints| hints.inode.cast_signed()),
+        state_in(row.state),
+        listed,
+        destination,
+        row.key.as_str(),
+        crc_in(&row.crc64nvme)?,
+        bytes_in(row.stored_size, "an object")?,
+        row.stored_checksum.as_ref().map(|checksum| checksum_type_in(checksum.r#type)),
+        row.stored_checksum.as_ref().map(|checksum| &checksum.algorithm),
+        row.stored_checksum.as_ref().map(|checksum| &checksum.value),
+        row.etag,
+        row.version_id,
+        row.encoding,
+        row.run.as_str(),
+    ])?;
+    Ok(inserted)
+}
+
+pub(crate) fn put(connection: &Connection, rows: &[FileRow], is_listed: bool) -> Result<(), Trouble> {
+    let mut putting = Putting::new(connection, is_listed)?;
+    for row in rows {
+        if !putting.add(row)? {
+            putting.replace(row)?;
+        }
     }
     Ok(())
 }
 
-fn destination_of(connection: &Connection, source: SourceId) -> Result<i64, Trouble> {
+pub(crate) fn put_proved(connection: &Connection, rows: &[(FileRow, bool)]) -> Result<Vec<FileRow>, Trouble> {
+    let mut putting = Putting::new(connection, false)?;
+    let mut moved = Vec::new();
+    for (row, is_sent) in rows {
+        if putting.add(row)? {
+            continue;
+        }
+        let old = file(connection, row.source, &row.path)?;
+        match &old {
+            Some(old) if !is_sent && old.etag == row.etag => {
+                putting.replace(&FileRow { run: old.run.clone(), ..row.clone() })?;
+            }
+            _ => putting.replace(row)?,
+        }
+        moved.extend(old.filter(|old| old.key != row.key));
+    }
+    Ok(moved)
+}
+
+fn destination_of(connection: &Connection, source: SourceId) -> Result<Option<i64>, Trouble> {
     let mut statement = connection.prepare_cached("SELECT destination FROM source WHERE id = ?1")?;
-    first(statement.query([source.0])?, |row| Ok(row.get(0)?))?
-        .ok_or_else(|| Trouble::Refused("its source is not known, or was forgotten".to_owned()))
+    first(statement.query([source.0])?, |row| Ok(row.get(0)?))
+}
+
+/// What `listed` is in rows that are listed, whatever else is.
+const LISTED: i64 = 1;
+
+/// What `listed` is in rows of the destination that are not listed; from now on there may be some.
+fn note_unlisted(connection: &Connection, destination: i64) -> Result<i64, Trouble> {
+    let mut note = connection
+        .prepare_cached("UPDATE destination SET noted = listed + 1 WHERE id = ?1 AND noted <= listed")?;
+    note.execute([destination])?;
+    let mut statement = connection.prepare_cached("SELECT noted FROM destination WHERE id = ?1")?;
+    let noted = first(statement.query([destination])?, |row| Ok(row.get(0)?))?;
+    noted.ok_or_else(|| Trouble::Damage("a source has no destination".to_owned()))
+}
+
+/// What `listed` is in rows of the source that are not listed; from now on there may be some. `None` when the source is not
+/// known: it has no rows.
+pub(super) fn note_unlisted_of(connection: &Connection, source: SourceId) -> Result<Option<i64>, Trouble> {
+    destination_of(connection, source)?.map(|destination| note_unlisted(connection, destination)).transpose()
 }
 
 pub(crate) fn set_states(
@@ -196,14 +302,18 @@ pub(crate) fn set_states(
     state: FileState,
 ) -> Result<(), Trouble> {
     let mut update = connection.prepare_cached(
-        "UPDATE file SET state = ?3, listed = listed AND ?4 WHERE source = ?1 AND path = ?2",
+        "UPDATE file SET state = ?3, listed = coalesce(?4, listed) WHERE source = ?1 AND path = ?2",
     )?;
     for (source, path) in files {
         let path = path_in(path)?;
         if state.is_in_state() {
             refuse_taken(connection, *source, &path)?;
         }
-        update.execute((source.0, path, state_in(state), state == FileState::Doubtful))?;
+        let unlisted = match state {
+            FileState::Doubtful => None,
+            _ => note_unlisted_of(connection, *source)?,
+        };
+        update.execute((source.0, path, state_in(state), unlisted))?;
     }
     Ok(())
 }
@@ -247,27 +357,30 @@ pub(crate) fn unlisted(
     after: Option<(SourceId, &[u8])>,
     rows: usize,
 ) -> Result<Vec<FileRow>, Trouble> {
+    let mut statement =
+        connection.prepare_cached("SELECT listed FROM destination WHERE id = ?1 AND noted > listed")?;
+    let listed: Option<i64> = first(statement.query([destination.0])?, |row| Ok(row.get(0)?))?;
+    let Some(listed) = listed else { return Ok(Vec::new()) };
     let (source, path) = match after {
         Some((source, path)) => (source.0, path_in(path)?),
         None => (0, Vec::new()),
     };
     let mut statement = connection.prepare_cached(UNLISTED)?;
-    collect(statement.query((destination.0, source, path, limit(rows)))?, file_row)
+    collect(statement.query((destination.0, listed, source, path, limit(rows)))?, file_row)
 }
 
+/// The plus keeps it from the index by key, in which rows lie in another order.
 const UNLISTED: &str = select_file!(
-    "FROM file f INDEXED BY file_unlisted
-     WHERE f.destination = ?1 AND f.listed = 0 AND (f.source, f.path) > (?2, ?3)
-     ORDER BY f.source, f.path LIMIT ?4"
+    "FROM file f
+     WHERE +f.destination = ?1 AND f.listed > ?2 AND (f.source, f.path) > (?3, ?4)
+     ORDER BY f.source, f.path LIMIT ?5"
 );
 
-/// Whether there may be more.
-pub(crate) fn mark_some_listed(connection: &Connection, destination: DestinationId) -> Result<bool, Trouble> {
-    let mut statement = connection.prepare_cached(
-        "UPDATE file SET listed = 1 WHERE (source, path) IN (
-             SELECT source, path FROM file INDEXED BY file_unlisted WHERE destination = ?1 AND listed = 0 LIMIT ?2)",
-    )?;
-    Ok(statement.execute((destination.0, LISTED_AT_ONCE))? > 0)
+pub(crate) fn mark_listed(connection: &Connection, destination: DestinationId) -> Result<(), Trouble> {
+    let mut statement = connection
+        .prepare_cached("UPDATE destination SET listed = noted WHERE id = ?1 AND noted > listed")?;
+    statement.execute([destination.0])?;
+    Ok(())
 }
 
 pub(crate) fn forget(connection: &Connection, destination: DestinationId) -> Result<(), Trouble> {
@@ -342,7 +455,7 @@ mod tests {
         for (query, way) in [
             (KNOWN, "SEARCH file USING PRIMARY KEY (source=? AND path>?)"),
             (STATE_BY_KEY, "SEARCH f USING INDEX file_by_key (destination=? AND key>?)"),
-            (UNLISTED, "SEARCH f USING INDEX file_unlisted (destination=? AND (source,path)>(?,?))"),
+            (UNLISTED, "SEARCH f USING PRIMARY KEY ((source,path)>(?,?))"),
         ] {
             let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {query}")).unwrap();
             let values = vec![rusqlite::types::Null; statement.parameter_count()];

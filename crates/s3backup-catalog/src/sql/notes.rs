@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Row};
 use s3backup_model::{FileStat, Key, Tally};
 
-use super::files::{FILE_COLUMNS, file_row, select_file, tally};
+use super::files::{FILE_COLUMNS, file_row, note_unlisted_of, select_file, tally};
 use super::values::{all_or_none, bytes_in, bytes_out, collect, first, key_out, mode_out, path_in, path_out};
 use super::{Trouble, limit};
 use crate::rows::{Deferred, DestinationId, FileRow, FileState, Listed, SourceId};
@@ -54,11 +54,14 @@ pub(crate) fn apply_gone(
          WHERE g.source = ?1 AND f.state IN (0, 1) ORDER BY g.path LIMIT ?2"
     ))?;
     let mut found = collect(statement.query((source.0, limit(rows)))?, file_row)?;
-    let mut update = connection
-        .prepare_cached("UPDATE main.file SET state = 2, listed = 0 WHERE source = ?1 AND path = ?2")?;
-    for row in &mut found {
-        update.execute((source.0, path_in(&row.path)?))?;
-        row.state = FileState::Gone;
+    if !found.is_empty() {
+        let unlisted = note_unlisted_of(connection, source)?;
+        let mut update = connection
+            .prepare_cached("UPDATE main.file SET state = 2, listed = ?3 WHERE source = ?1 AND path = ?2")?;
+        for row in &mut found {
+            update.execute((source.0, path_in(&row.path)?, unlisted))?;
+            row.state = FileState::Gone;
+        }
     }
     match found.last() {
         // The notes up to here are used up, those that were passed over among them.

@@ -11,7 +11,7 @@ pub(crate) const VERSION: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 const APPLICATION_ID: i64 = 0x5333_4243;
 
 /// What leads to each version from the one before it. What was released is never edited.
-const MIGRATIONS: &[(i64, &str)] = &[(1, V1)];
+const MIGRATIONS: &[(i64, &str)] = &[(1, V1), (2, V2)];
 
 /// Of files, what is compared on every run comes first, and the rest behind it. `path` has zero bytes for `/`, which makes
 /// the order of the primary key that of a walk. `destination` repeats what `source` says, for the index by key. `inode`,
@@ -118,6 +118,17 @@ CREATE TABLE alert (
 ) STRICT;
 ";
 
+/// What is listed is said once for a destination instead of in each row: a row is unlisted while its `listed` is above that
+/// of its destination. No row has more than the destination's `noted`, so where the two are equal no row need be looked at.
+/// An index of unlisted rows, and changing each row once more when it was listed, took as long as all the rest.
+const V2: &str = "
+ALTER TABLE destination ADD COLUMN listed INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE destination ADD COLUMN noted INTEGER NOT NULL DEFAULT 1;
+UPDATE destination SET noted = 2;
+UPDATE file SET listed = 2 WHERE listed = 0;
+DROP INDEX file_unlisted;
+";
+
 /// Makes the tables in an empty file, or brings those of an older version up to date; whether they were made.
 ///
 /// One transaction does it, so a crash leaves the file as it was.
@@ -160,6 +171,7 @@ pub(super) fn found_version(connection: &Connection) -> Result<Option<i64>, Trou
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rows::DestinationId;
 
     /// A crash between making the file and committing the tables leaves an empty database, which is as good as none.
     #[test]
@@ -173,5 +185,26 @@ mod tests {
         assert_eq!(found_version(&connection).unwrap(), None);
         assert!(migrate(&mut connection).unwrap());
         assert!(!migrate(&mut connection).unwrap());
+    }
+
+    #[test]
+    fn what_an_older_version_left_unlisted_stays_so() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(V1).unwrap();
+        connection
+            .execute_batch(
+                "PRAGMA application_id = 0x53334243;
+                 PRAGMA user_version = 1;
+                 INSERT INTO destination VALUES (1, '', 'bucket', 'p');
+                 INSERT INTO source VALUES (1, 1, '', '/data');
+                 INSERT INTO file (source, path, size, mtime_ns, mode, state, listed, destination, key, crc64nvme,
+                     stored_size, etag, encoding, run)
+                 VALUES (1, x'61', 1, 2, 3, 0, 1, 1, 'p/a', x'', 1, 'e', 'none', '20261124T114432.000Z-00000001'),
+                     (1, x'62', 1, 2, 3, 0, 0, 1, 'p/b', x'', 1, 'e', 'none', '20261124T114432.000Z-00000001');",
+            )
+            .unwrap();
+        assert!(!migrate(&mut connection).unwrap());
+        let unlisted = crate::sql::files::unlisted(&connection, DestinationId(1), None, 9).unwrap();
+        assert_eq!(unlisted.iter().map(|row| row.key.as_str()).collect::<Vec<_>>(), ["p/b"]);
     }
 }

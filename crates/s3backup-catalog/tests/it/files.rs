@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::thread;
 
-use s3backup_catalog::{Catalog, Error, FileState};
+use s3backup_catalog::{Catalog, Error, FileRow, FileState};
 use s3backup_model::Tally;
 
 use crate::common::{key, known_paths, places, row, run, scratch, state, unlisted};
@@ -88,6 +88,27 @@ fn one_bad_row_stores_nothing_of_its_batch() {
     let again = catalog.source(destination, "", "/data").unwrap();
     assert_ne!(again, source, "the id of a source that was forgotten is not given again");
     assert!(matches!(catalog.put_files(&[good]), Err(Error::Refused { .. })));
+}
+
+#[test]
+fn what_a_run_proves_keeps_the_run_that_put_it() {
+    let (mut catalog, destination, source) = scratch();
+    let old = row(source, b"a");
+    assert_eq!(catalog.put_proved(&[(old.clone(), true)]).unwrap(), []);
+    let now = FileRow { run: run(1), mtime_ns: 7, ..old.clone() };
+    assert_eq!(catalog.put_proved(&[(now.clone(), false)]).unwrap(), []);
+    assert_eq!(catalog.file(source, b"a").unwrap(), Some(FileRow { run: run(0), ..now.clone() }));
+    let replaced = FileRow { etag: "other".to_owned(), ..now.clone() };
+    for (found, is_sent) in [(&now, true), (&replaced, false)] {
+        assert_eq!(catalog.put_proved(&[(found.clone(), is_sent)]).unwrap(), []);
+        assert_eq!(catalog.file(source, b"a").unwrap().as_ref(), Some(found));
+    }
+    let moved = FileRow { key: key("p/elsewhere/a"), ..now };
+    assert_eq!(catalog.put_proved(&[(moved.clone(), true)]).unwrap(), [replaced]);
+    assert_eq!(state(&catalog, destination, 9), std::slice::from_ref(&moved));
+    let usurper = FileRow { path: b"b".to_vec(), ..moved };
+    assert_eq!(catalog.put_proved(&[(usurper.clone(), true)]).unwrap(), []);
+    assert_eq!(state(&catalog, destination, 9), [usurper], "an object holds one file");
 }
 
 #[test]

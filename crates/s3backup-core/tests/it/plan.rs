@@ -1,5 +1,6 @@
 //! What a run would do.
 
+use futures::FutureExt;
 use s3backup_core::{Backup, Destination, FailureKind, Planned, SkipReason, Source};
 
 use crate::bench::{Bench, write};
@@ -80,4 +81,28 @@ fn what_cannot_work_is_refused_before_anything_runs() {
     assert!(error(good().step(s3backup_core::Step::new("s", Vec::<String>::new()))).contains("[[step]] s"));
     assert!(error(good().destination(Destination::new("b").prefix("p".repeat(1000)))).contains("prefix"));
     assert_eq!(error(good().job("a/b")), "`job`");
+}
+
+#[tokio::test]
+async fn a_plan_whose_next_lines_were_not_waited_for_is_whole() {
+    let bench = Bench::new().await;
+    for number in 0..600 {
+        bench.file(&format!("{number}.json"), "{}");
+    }
+    let backup = bench.backup();
+    let mut plan = backup.plan().await.unwrap();
+    let (mut uploads, mut is_whole) = (0, false);
+    loop {
+        // Asked once and dropped, as by a `select!` in which something else is ready each time.
+        match plan.next().now_or_never() {
+            Some(Some(batch)) => {
+                let batch = batch.unwrap();
+                uploads += batch.lines.len();
+                is_whole |= batch.is_whole;
+            }
+            Some(None) => break,
+            None => tokio::task::yield_now().await,
+        }
+    }
+    assert_eq!((uploads, is_whole), (600, true));
 }
