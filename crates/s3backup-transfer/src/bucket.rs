@@ -31,10 +31,12 @@ pub struct Bucket {
 }
 
 /// What a request waits for before each of its attempts; by default for nothing.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 pub(crate) struct Gate<'a> {
     /// One slot for each request in flight.
     pub(crate) slots: Option<&'a Slots>,
+    /// The slot, if it is there already: it is kept from one attempt to the next.
+    pub(crate) held: Option<Slot<'a>>,
     /// What the request is worth to those who look for the best number of them; nothing: it says nothing of that.
     pub(crate) weight: u64,
     /// No attempt is begun, and no wait between two goes on, once this is set.
@@ -52,19 +54,28 @@ impl<'a> Gate<'a> {
         }
     }
 
-    async fn pass(&self) -> Result<Option<Slot<'a>>, Error> {
+    async fn pass(&mut self) -> Result<Option<Slot<'a>>, Error> {
+        if let Some(held) = &mut self.held {
+            held.start();
+            return Ok(None);
+        }
         let Some(slots) = self.slots else { return Ok(None) };
         self.unless_cancelled(slots.acquire()).await.map(Some)
     }
 
     fn leave<T>(&self, slot: Option<Slot<'_>>, result: &Result<T, Error>) {
-        if let (Some(slot), 1..) = (slot, self.weight) {
-            let sign = match result {
-                Err(error) if error.is_busy() => Sign::Busy,
-                Err(Error::NoAnswer { .. }) => Sign::Lost,
-                _ => Sign::Done,
-            };
+        if self.weight == 0 {
+            return;
+        }
+        let sign = match result {
+            Err(error) if error.is_busy() => Sign::Busy,
+            Err(Error::NoAnswer { .. }) => Sign::Lost,
+            _ => Sign::Done,
+        };
+        if let Some(slot) = slot {
             slot.end(self.weight, sign);
+        } else if let Some(held) = &self.held {
+            held.report(self.weight, sign);
         }
     }
 }
@@ -137,7 +148,7 @@ impl Bucket {
     /// is not part of it. `on_retry` hears of each failure that is followed by another attempt.
     pub(crate) async fn repeat<T, F>(
         &self,
-        gate: Gate<'_>,
+        mut gate: Gate<'_>,
         operation: &'static str,
         key: &Key,
         allowance: Duration,

@@ -17,12 +17,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::body::{Progress, Watch};
 use crate::bucket::{Attempt, Gate, found};
+use crate::buffer::{self, Buffers};
 use crate::known::Known;
 use crate::level::Bounds;
 use crate::object::ObjectInfo;
 use crate::pace::Pace;
 use crate::read::{self, MAX_READS, Read, WholeFile};
-use crate::slots::Slots;
+use crate::slots::{Slot, Slots};
 use crate::{
     Bucket, ChecksumKind, Error, MAX_OBJECT_BYTES, ObjectSettings, TransferSettings, UploadJournal,
     part_size_for,
@@ -40,10 +41,13 @@ const FILE_OVERHEAD_BYTES: u64 = 12 << 10;
 const SMALL: Bounds = Bounds { start: 16, least: 4, most: 1024 };
 
 /// How many parts are. Those that memory has room for are fewer.
-pub(crate) const PARTS: Bounds = Bounds { start: 4, least: 2, most: 64 };
+pub(crate) const PARTS: Bounds = Bounds { start: 3, least: 2, most: 64 };
 
 /// Files that are at work beyond those whose requests are in flight: they are being read, or wait to be sent again.
 const AHEAD: usize = 64;
+
+/// What counts as small: to read it costs less than to send it, and a thousand of them fit the memory.
+const SMALL_BYTES: u64 = 128 << 10;
 
 /// Files that are read in one go on one thread: what it costs to wake another thread is more than to read a small file.
 const BATCH: usize = 16;
@@ -191,6 +195,7 @@ pub(crate) struct Shared {
     memory: Arc<Semaphore>,
     memory_kib: u32,
     large: Semaphore,
+    pub(crate) buffers: Buffers,
     /// Keys of files on their way: conditions of writes do not hold on every server between two at the same time.
     keys: Mutex<HashSet<Key>>,
     key_freed: Notify,
@@ -202,14 +207,15 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// Whether a file of this size goes in one request, from memory.
-    fn is_small(&self, size: u64) -> bool {
+    fn is_whole(&self, size: u64) -> bool {
         let part_size = part_size_for(size, self.settings.part_size_bytes);
         size <= part_size.min(self.settings.memory_bytes)
     }
 
     /// The memory that so many bytes of a file take.
     fn kib_of(&self, bytes: u64) -> u32 {
-        let kib = u32::try_from((bytes + FILE_OVERHEAD_BYTES) >> 10).unwrap_or(u32::MAX);
+        let bytes = buffer::size_for(bytes) + FILE_OVERHEAD_BYTES;
+        let kib = u32::try_from(bytes >> 10).unwrap_or(u32::MAX);
         kib.min(self.memory_kib)
     }
 
@@ -251,6 +257,7 @@ impl Engine {
             memory: Arc::new(Semaphore::new(memory_kib as usize)),
             memory_kib,
             large: Semaphore::new(LARGE_FILES),
+            buffers: Buffers::default(),
             keys: Mutex::default(),
             key_freed: Notify::new(),
             conditional: AtomicBool::new(true),
@@ -335,6 +342,11 @@ impl Engine {
     }
 }
 
+/// Whether a file is read together with others, and sent with many at a time; larger ones are treated like parts.
+fn is_small(size: u64) -> bool {
+    size <= SMALL_BYTES
+}
+
 /// How files are taken up.
 struct Reader {
     /// Not begun yet.
@@ -390,7 +402,7 @@ async fn read_batch(shared: Arc<Shared>, uploads: Vec<Upload>, cancel: Cancellat
     let mut wanted = Vec::with_capacity(uploads.len());
     for upload in uploads {
         let mut memory = None;
-        if shared.is_small(upload.entry.stat.size) {
+        if is_small(upload.entry.stat.size) && shared.is_whole(upload.entry.stat.size) {
             let gate = Gate { cancel: Some(&cancel), ..Gate::default() };
             let kib = shared.kib_of(upload.entry.stat.size);
             let permit = gate.unless_cancelled(Arc::clone(&shared.memory).acquire_many_owned(kib)).await;
@@ -400,13 +412,14 @@ async fn read_batch(shared: Arc<Shared>, uploads: Vec<Upload>, cancel: Cancellat
         }
         taken.push((upload, memory));
     }
+    let buffers = shared.buffers.clone();
     let (kind, count) = (shared.settings.checksum, u32::try_from(wanted.len()).unwrap_or(1).max(1));
     let read = on_blocking_thread(move || {
         let begun = Instant::now();
         let read: Vec<_> = wanted
             .into_iter()
             .map(|(path, follow, size)| {
-                read::open(&path, follow).and_then(|file| file.read_up_to(size, kind))
+                read::open(&path, follow).and_then(|file| file.read_up_to(size, kind, &buffers))
             })
             .collect();
         Ok((read, begun.elapsed() / count))
@@ -509,12 +522,14 @@ impl FileTransfer {
             }
             let part_size = part_size_for(size, self.shared.settings.part_size_bytes);
             let sent = if let Some((read, _memory)) = small.take() {
-                self.send_whole(&path, &mut size, read?).await?
-            } else if self.shared.is_small(size) {
+                self.send_whole(&path, &mut size, read?, None).await?
+            } else if self.shared.is_whole(size) {
+                let slot = if is_small(size) { None } else { Some(self.part_slot().await?) };
                 let _memory = self.reserve(size).await?;
-                let (reserved, kind) = (size, self.kind());
-                let read = self.blocking(&path, move |file| file.read_up_to(reserved, kind)).await?;
-                self.send_whole(&path, &mut size, read).await?
+                let (reserved, kind, buffers) = (size, self.kind(), self.shared.buffers.clone());
+                let read =
+                    self.blocking(&path, move |file| file.read_up_to(reserved, kind, &buffers)).await?;
+                self.send_whole(&path, &mut size, read, slot).await?
             } else {
                 self.send_parts(&path, &mut size, part_size).await?
             };
@@ -538,7 +553,7 @@ impl FileTransfer {
 
     /// What requests of this file wait for as long as the run goes on.
     pub(crate) fn gate(&self) -> Gate<'_> {
-        Gate { slots: Some(&self.shared.small), weight: 0, cancel: Some(&self.cancel) }
+        Gate { slots: Some(&self.shared.small), held: None, weight: 0, cancel: Some(&self.cancel) }
     }
 
     /// The same for a request that carries a small file.
@@ -546,9 +561,15 @@ impl FileTransfer {
         Gate { weight: 1 + bytes / WEIGHT_BYTES, ..self.gate() }
     }
 
-    /// The same for a part.
-    pub(crate) fn part_gate(&self, bytes: u64) -> Gate<'_> {
-        Gate { slots: Some(&self.shared.parts), weight: bytes.max(1), ..self.gate() }
+    /// A slot for a part, or for a file that is as large as one. It comes before the memory and is kept until all is
+    /// over, so that no more is read than can be sent.
+    pub(crate) async fn part_slot(&self) -> Result<Slot<'_>, Error> {
+        self.gate().unless_cancelled(self.shared.parts.acquire()).await
+    }
+
+    /// The gate of who has such a slot.
+    pub(crate) fn part_gate<'a>(&'a self, slot: Slot<'a>, bytes: u64) -> Gate<'a> {
+        Gate { slots: None, held: Some(slot), weight: bytes.max(1), ..self.gate() }
     }
 
     /// The same for requests that bring to an end what was begun, also when the run is ending.

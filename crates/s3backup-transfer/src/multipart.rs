@@ -23,6 +23,7 @@ use crate::object::ObjectInfo;
 use crate::put::{Decision, MAX_DECISIONS, metadata_of};
 use crate::read::{OpenFile, Read};
 use crate::resume::ListedPart;
+use crate::slots::Slot;
 use crate::wire::field_of;
 use crate::{ChecksumKind, Error, OpenUpload, ServiceError};
 
@@ -249,8 +250,10 @@ impl FileTransfer {
         len: u64,
     ) -> Result<SentPart, PartError> {
         let is_streamed = len > self.shared.settings.memory_bytes;
+        let slot = self.part_slot().await?;
         let _memory = self.reserve(if is_streamed { STREAM_BYTES } else { len }).await?;
         let (reader, kind, cancel) = (file.clone(), self.kind(), self.cancel.clone());
+        let buffers = self.shared.buffers.clone();
         let read = on_blocking_thread(move || {
             let read = if is_streamed {
                 match reader.hash_range(kind, offset, len, &cancel)? {
@@ -261,7 +264,7 @@ impl FileTransfer {
                     Read::Torn => Read::Torn,
                 }
             } else {
-                match reader.read_part(kind, offset, len)? {
+                match reader.read_part(kind, offset, len, &buffers)? {
                     Read::Steady((bytes, sums)) => Read::Steady((Payload::Whole(bytes), sums)),
                     Read::Torn => Read::Torn,
                 }
@@ -271,7 +274,7 @@ impl FileTransfer {
         })
         .await?;
         let Read::Steady((payload, sums)) = read else { return Err(PartError::Torn) };
-        let etag = match self.upload_part(file, upload_id, number, &payload, &sums).await {
+        let etag = match self.upload_part(slot, file, upload_id, number, &payload, &sums).await {
             // A streamed part was read a second time; other bytes than the hashed ones come from a change.
             Err(error) if is_streamed && error.kind() == FailureKind::Checksum => {
                 return Err(PartError::Torn);
@@ -285,6 +288,7 @@ impl FileTransfer {
 
     async fn upload_part(
         &self,
+        slot: Slot<'_>,
         file: &OpenFile,
         upload_id: &str,
         number: i32,
@@ -292,7 +296,7 @@ impl FileTransfer {
         sums: &Sums,
     ) -> Result<String, Error> {
         let bucket = &self.shared.bucket;
-        self.repeat(self.part_gate(sums.len), "UploadPart", Duration::ZERO, |attempt| async move {
+        self.repeat(self.part_gate(slot, sums.len), "UploadPart", Duration::ZERO, |attempt| async move {
             // What is read again for each attempt fails again for as long as the file is another.
             if attempt.number > 1 && !payload.is_in_memory() && !file.is_unchanged()? {
                 return Err(Error::Changed { path: file.path.to_path_buf(), reads: 1 });

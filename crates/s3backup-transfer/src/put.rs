@@ -6,11 +6,13 @@ use std::time::Duration;
 use s3backup_model::FileStat;
 
 use crate::body::Payload;
+use crate::bucket::Gate;
 use crate::checksum::{Sums, Whole};
 use crate::control::WriteCondition;
 use crate::engine::{FileTransfer, Stored};
 use crate::object::ObjectInfo;
 use crate::read::{Read, WholeFile};
+use crate::slots::Slot;
 use crate::wire::Given;
 use crate::{Error, ObjectSettings};
 
@@ -28,6 +30,7 @@ impl FileTransfer {
         path: &Path,
         size: &mut u64,
         read: WholeFile,
+        slot: Option<Slot<'_>>,
     ) -> Result<Read<Stored>, Error> {
         let (bytes, sums, stat) = match read {
             WholeFile::Read(bytes, sums, stat) => (bytes, sums, stat),
@@ -39,7 +42,7 @@ impl FileTransfer {
         if let Some(stored) = self.compare_with_known(path, stat, sums.crc64).await? {
             return Ok(Read::Steady(stored));
         }
-        let stored = self.put(Payload::Whole(bytes), &sums, stat).await?;
+        let stored = self.put(Payload::Whole(bytes), &sums, stat, slot).await?;
         if stored.sent {
             self.sent(stat.size).await;
         }
@@ -47,7 +50,15 @@ impl FileTransfer {
     }
 
     /// Puts one object, deciding by what is there whether to create, to replace, or to leave it.
-    async fn put(&self, payload: Payload, sums: &Sums, stat: FileStat) -> Result<Stored, Error> {
+    ///
+    /// A larger file has its slot already, for the first of its requests.
+    async fn put(
+        &self,
+        payload: Payload,
+        sums: &Sums,
+        stat: FileStat,
+        mut slot: Option<Slot<'_>>,
+    ) -> Result<Stored, Error> {
         let whole = Whole::single(sums);
         let mut condition = self.known_condition().unwrap_or_else(|| self.fresh_condition());
         let mut was_refused = false;
@@ -58,7 +69,11 @@ impl FileTransfer {
                 return self.proved(stat, &whole, info, sent).await;
             }
             let mut ambiguous = false;
-            let put = self.put_repeatedly(&payload, sums, stat, &condition, &mut ambiguous).await;
+            let gate = match slot.take() {
+                Some(slot) => self.part_gate(slot, sums.len),
+                None => self.small_gate(sums.len),
+            };
+            let put = self.put_repeatedly(gate, &payload, sums, stat, &condition, &mut ambiguous).await;
             let error = match put {
                 Ok(info) => {
                     if was_refused {
@@ -89,6 +104,7 @@ impl FileTransfer {
 
     async fn put_repeatedly(
         &self,
+        gate: Gate<'_>,
         payload: &Payload,
         sums: &Sums,
         stat: FileStat,
@@ -98,7 +114,7 @@ impl FileTransfer {
         let bucket = &self.shared.bucket;
         let settings = &self.shared.objects;
         let metadata = &*metadata_of(stat, settings, &self.file_id);
-        self.repeat(self.small_gate(sums.len), "PutObject", Duration::ZERO, |attempt| {
+        self.repeat(gate, "PutObject", Duration::ZERO, |attempt| {
             *ambiguous = attempt.ambiguous;
             async move {
                 self.note_attempt(attempt.number, payload.len());

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use s3backup_model::FileStat;
 use tokio_util::sync::CancellationToken;
 
-use crate::buffer::Buffer;
+use crate::buffer::Buffers;
 use crate::checksum::{Hasher, Sums, hex};
 use crate::{ChecksumKind, Error};
 
@@ -89,25 +89,25 @@ fn is_fresh(metadata: &Metadata) -> bool {
 
 impl OpenFile {
     /// The same for a file of which at most so many bytes are expected.
-    pub(crate) fn read_up_to(&self, size: u64, kind: ChecksumKind) -> Result<WholeFile, Error> {
+    pub(crate) fn read_up_to(
+        &self,
+        size: u64,
+        kind: ChecksumKind,
+        buffers: &Buffers,
+    ) -> Result<WholeFile, Error> {
         if self.stat.size > size {
             return Ok(WholeFile::Again(self.stat.size));
         }
-        Ok(match self.read_whole(kind)? {
+        Ok(match self.read_whole(kind, buffers)? {
             Read::Steady((bytes, sums)) => WholeFile::Read(bytes, sums, self.stat),
             Read::Torn => WholeFile::Again(self.stat.size),
         })
     }
 
     /// Reads the whole file into memory and hashes it.
-    pub(crate) fn read_whole(&self, kind: ChecksumKind) -> Result<Read<(Bytes, Sums)>, Error> {
-        let bytes = self.read_at(0, self.stat.size)?;
-        let Some(bytes) = bytes else { return Ok(Read::Torn) };
-        if !self.is_steady()? {
-            return Ok(Read::Torn);
-        }
-        let sums = Sums::of(kind, &bytes);
-        Ok(Read::Steady((bytes, sums)))
+    fn read_whole(&self, kind: ChecksumKind, buffers: &Buffers) -> Result<Read<(Bytes, Sums)>, Error> {
+        let read = self.read_part(kind, 0, self.stat.size, buffers)?;
+        Ok(if self.is_steady()? { read } else { Read::Torn })
     }
 
     /// Reads a range into memory and hashes it. Torn only when the file has become too short for it.
@@ -116,10 +116,23 @@ impl OpenFile {
         kind: ChecksumKind,
         offset: u64,
         len: u64,
+        buffers: &Buffers,
     ) -> Result<Read<(Bytes, Sums)>, Error> {
-        let Some(bytes) = self.read_at(offset, len)? else { return Ok(Read::Torn) };
-        let sums = Sums::of(kind, &bytes);
-        Ok(Read::Steady((bytes, sums)))
+        let length =
+            usize::try_from(len).map_err(|_| Error::TooLarge { path: self.path.to_path_buf(), size: len })?;
+        let mut buffer = buffers.take(length).map_err(|cause| of_io("read", &self.path, cause))?;
+        let mut hasher = Hasher::new(kind);
+        let mut at = offset;
+        // Piece by piece, so that the processor still has near what is hashed.
+        for piece in buffer.as_mut().chunks_mut(PIECE_BYTES) {
+            match self.file.read_exact_at(piece, at) {
+                Ok(()) => hasher.update(piece),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Read::Torn),
+                Err(error) => return Err(of_io("read", &self.path, error)),
+            }
+            at += piece.len() as u64;
+        }
+        Ok(Read::Steady((buffer.freeze(), hasher.finish())))
     }
 
     /// Hashes the whole file in parts of one size, until `cancel` is set.
@@ -213,17 +226,6 @@ impl OpenFile {
         let metadata = self.file.metadata().map_err(|cause| of_io("read", &self.path, cause))?;
         Ok(FileStat::from(&metadata) == self.stat)
     }
-
-    fn read_at(&self, offset: u64, len: u64) -> Result<Option<Bytes>, Error> {
-        let len =
-            usize::try_from(len).map_err(|_| Error::TooLarge { path: self.path.to_path_buf(), size: len })?;
-        let mut buffer = Buffer::new(len).map_err(|cause| of_io("read", &self.path, cause))?;
-        match self.file.read_exact_at(buffer.as_mut(), offset) {
-            Ok(()) => Ok(Some(buffer.freeze())),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-            Err(error) => Err(of_io("read", &self.path, error)),
-        }
-    }
 }
 
 fn of_io(action: &'static str, path: &Path, cause: io::Error) -> Error {
@@ -249,13 +251,13 @@ mod tests {
         std::fs::write(&path, b"before").unwrap();
         let file = open(&path, false).unwrap();
         assert!(
-            matches!(file.read_whole(ChecksumKind::Crc64Nvme), Ok(Read::Steady((bytes, _))) if bytes == "before")
+            matches!(file.read_whole(ChecksumKind::Crc64Nvme, &Buffers::default()), Ok(Read::Steady((bytes, _))) if bytes == "before")
         );
 
         // Same length, so only the times tell.
         std::fs::write(&path, b"behind").unwrap();
         File::options().write(true).open(&path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
-        assert!(matches!(file.read_whole(ChecksumKind::Crc64Nvme), Ok(Read::Torn)));
+        assert!(matches!(file.read_whole(ChecksumKind::Crc64Nvme, &Buffers::default()), Ok(Read::Torn)));
     }
 
     /// The second write often comes within the same step of the file system's clock as the first.
@@ -278,7 +280,7 @@ mod tests {
         std::fs::write(&path, b"0123456789").unwrap();
         let file = open(&path, false).unwrap();
         std::fs::write(&path, b"01").unwrap();
-        assert!(matches!(file.read_whole(ChecksumKind::Crc64Nvme), Ok(Read::Torn)));
+        assert!(matches!(file.read_whole(ChecksumKind::Crc64Nvme, &Buffers::default()), Ok(Read::Torn)));
         assert!(matches!(
             file.hash_range(ChecksumKind::Crc64Nvme, 0, 10, &CancellationToken::new()),
             Ok(Read::Torn)

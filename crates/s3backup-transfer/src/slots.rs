@@ -55,6 +55,7 @@ impl Slots {
         self.state().limit
     }
 
+    #[cfg(test)]
     /// How many are in use. More than the limit only until those are given back that were in use when it shrank.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_use(&self.state())
@@ -64,18 +65,19 @@ impl Slots {
         (state.limit + state.surplus).saturating_sub(self.free.available_permits())
     }
 
-    fn give_back(&self, begun: Instant, end: Option<(u64, Sign)>) {
+    /// Hears how a request went, and hands out, or keeps back, what that makes of the limit. `is_back` says that its slot
+    /// was given back.
+    fn learn(&self, begun: Instant, end: Option<(u64, Sign)>, is_back: bool) {
         let mut state = self.state();
         let in_flight = self.in_use(&state);
         let State { level, limit, surplus } = &mut *state;
-        let before = *limit + *surplus;
-        let used = before - 1;
+        let used = *limit + *surplus - usize::from(is_back);
         if let (Some(level), Some((weight, sign))) = (level, end) {
             let now = Instant::now();
             level.ended(now.into_std(), now - begun, weight, sign, in_flight);
             *limit = level.limit();
         }
-        // All permits but this one are still out, or free; what there are too many of goes as soon as it is free.
+        // All permits but one that is back are still out, or free; what there are too many of goes as soon as it is free.
         let missing = limit.saturating_sub(used);
         *surplus = used.saturating_sub(*limit);
         *surplus -= self.free.forget_permits(*surplus);
@@ -99,9 +101,14 @@ pub(crate) struct Slot<'a> {
 }
 
 impl Slot<'_> {
-    /// The request begins now, not when the slot was handed out.
+    /// A request begins now, not when the slot was handed out.
     pub(crate) fn start(&mut self) {
         self.begun = Instant::now();
+    }
+
+    /// The request has ended so, and another may follow in the same slot.
+    pub(crate) fn report(&self, weight: u64, sign: Sign) {
+        self.slots.learn(self.begun, Some((weight, sign)), false);
     }
 
     /// The request has ended so. `weight` is what it is worth: 1, or its bytes.
@@ -112,7 +119,7 @@ impl Slot<'_> {
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
-        self.slots.give_back(self.begun, self.end);
+        self.slots.learn(self.begun, self.end, true);
     }
 }
 
