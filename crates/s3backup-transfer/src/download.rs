@@ -16,13 +16,15 @@ use futures::{StreamExt, stream};
 use s3backup_model::Key;
 use tokio::sync::Semaphore;
 
-use crate::body::Progress;
+use crate::body::{Progress, Watch};
+use crate::buffer::Buffers;
 use crate::checksum::encode_crc64;
 use crate::engine::on_blocking_thread;
 use crate::error::cause_of;
 use crate::headers::unquoted;
 use crate::object::ObjectInfo;
 use crate::pace::Pace;
+use crate::wire::{Failure, Reply};
 use crate::{Bandwidth, Bucket, Error};
 
 /// How much one request asks for. Larger ones gain nothing on a fast line, and give less to do side by side.
@@ -69,13 +71,14 @@ pub struct DownloadLimits {
     requests: Semaphore,
     most: usize,
     pace: Pace,
+    buffers: Buffers,
 }
 
 impl DownloadLimits {
     /// At most so many requests at a time, and at least one. Each takes about 1 MiB of memory, whatever the objects are.
     pub fn new(requests: usize) -> Self {
         let most = requests.clamp(1, Semaphore::MAX_PERMITS);
-        Self { requests: Semaphore::new(most), most, pace: Pace::default() }
+        Self { requests: Semaphore::new(most), most, pace: Pace::default(), buffers: Buffers::default() }
     }
 
     /// How fast the bytes of all of them together may come. What has come is waited for before more is taken, so that
@@ -240,6 +243,57 @@ struct Get<'a> {
     limits: &'a DownloadLimits,
 }
 
+/// What came back.
+struct Answer<'a> {
+    /// Quoted, as the server has it.
+    etag: Option<String>,
+    length: Option<u64>,
+    /// `Content-Range`.
+    range: Option<String>,
+    body: Body<'a>,
+}
+
+/// Bytes on their way here.
+#[expect(clippy::large_enum_variant, reason = "there is one a request")]
+enum Body<'a> {
+    Sdk(ByteStream),
+    Wire {
+        reply: Reply<'a>,
+        /// Why nothing more comes, once what came before is taken.
+        failed: Option<Error>,
+    },
+}
+
+impl<'a> Answer<'a> {
+    fn of_sdk(reply: GetObjectOutput) -> Self {
+        Self {
+            etag: reply.e_tag().map(ToOwned::to_owned),
+            length: reply.content_length().and_then(|length| u64::try_from(length).ok()),
+            range: reply.content_range().map(ToOwned::to_owned),
+            body: Body::Sdk(reply.body),
+        }
+    }
+
+    fn of_wire(reply: Reply<'a>) -> Self {
+        let field = |name| reply.head.field(name).map(ToOwned::to_owned);
+        Self {
+            etag: field("etag"),
+            length: field("content-length").and_then(|length| length.parse().ok()),
+            range: field("content-range"),
+            body: Body::Wire { reply, failed: None },
+        }
+    }
+}
+
+impl Body<'_> {
+    /// Lets another request have the connection. Whether that works is of no concern to this one.
+    async fn finish(self) {
+        if let Self::Wire { reply, .. } = self {
+            let _ = reply.finish().await;
+        }
+    }
+}
+
 /// How far one range has come.
 struct Fetched {
     /// The next byte's place in the object.
@@ -294,14 +348,15 @@ impl Get<'_> {
         let operation = self.pin.get_operation();
         let asked = fetched.at..range.end;
         let request = Box::pin(self.request(&asked));
-        let reply =
+        let answer =
             self.bucket.in_time(operation, self.key, Duration::ZERO, &Progress::begin(), request).await?;
-        self.check(&reply, &asked)?;
-        let mut body = reply.body;
+        self.check(&answer, &asked)?;
+        let mut body = answer.body;
         loop {
-            let (mut pieces, mut len) = (Vec::new(), 0);
+            let (mut pieces, mut len) = (Vec::new(), 0_usize);
             let next = loop {
-                match self.next_piece(&mut body).await {
+                let left = range.end - fetched.at - len as u64;
+                match self.next_piece(&mut body, left).await {
                     Ok(Some(piece)) => {
                         len += piece.len();
                         pieces.push(piece);
@@ -320,7 +375,10 @@ impl Get<'_> {
             self.keep(pieces, fetched).await?;
             match next {
                 Ok(true) => {}
-                Ok(false) if fetched.at == range.end => return Ok(()),
+                Ok(false) if fetched.at == range.end => {
+                    body.finish().await;
+                    return Ok(());
+                }
                 Ok(false) => {
                     return Err(self.bucket.lost(
                         operation,
@@ -333,16 +391,18 @@ impl Get<'_> {
         }
     }
 
-    async fn request(&self, asked: &Range<u64>) -> Result<GetObjectOutput, Error> {
-        let Bucket { client, name, .. } = self.bucket;
+    async fn request(&self, asked: &Range<u64>) -> Result<Answer<'_>, Error> {
+        let Bucket { client, name, wire, .. } = self.bucket;
+        let range = (!self.is_whole(asked)).then(|| format!("bytes={}-{}", asked.start, asked.end - 1));
+        if let Some(wire) = wire {
+            let watch = Watch { progress: Progress::begin(), pace: Pace::default() };
+            let reply = wire.get_object(self.key, self.pin, range, &watch).await;
+            return Ok(Answer::of_wire(reply.map_err(|failure| self.wire_refused(failure))?));
+        }
         let request = client.get_object().bucket(&**name).key(self.key.as_str());
         let request = request.set_version_id(self.pin.version_id.clone()).set_if_match(self.pin.if_match());
-        let request = if self.is_whole(asked) {
-            request
-        } else {
-            request.range(format!("bytes={}-{}", asked.start, asked.end - 1))
-        };
-        request.send().await.map_err(|error| self.refused(error))
+        let reply = request.set_range(range).send().await;
+        Ok(Answer::of_sdk(reply.map_err(|error| self.refused(error))?))
     }
 
     fn refused(&self, error: SdkError<GetObjectError>) -> Error {
@@ -355,7 +415,20 @@ impl Get<'_> {
         if let Some(storage_class) = archived {
             return Error::NeedsThaw { key: self.key.clone(), storage_class };
         }
-        let error = self.bucket.error(self.pin.get_operation(), self.key, error);
+        self.not_given(self.bucket.error(self.pin.get_operation(), self.key, error))
+    }
+
+    fn wire_refused(&self, failure: Failure) -> Error {
+        if let Failure::Refused { refusal, .. } = &failure
+            && refusal.code == "InvalidObjectState"
+        {
+            let class = Some(&*refusal.storage_class).filter(|class| !class.is_empty()).unwrap_or("GLACIER");
+            return Error::NeedsThaw { key: self.key.clone(), storage_class: class.to_owned() };
+        }
+        self.not_given(self.bucket.wire_error(self.pin.get_operation(), self.key, failure))
+    }
+
+    fn not_given(&self, error: Error) -> Error {
         if error.service().is_some_and(|refusal| refusal.status == 416) {
             return self.other_length("fewer bytes");
         }
@@ -363,20 +436,20 @@ impl Get<'_> {
     }
 
     /// Whether the reply brings these bytes of this object, before any of them is kept.
-    fn check(&self, reply: &GetObjectOutput, asked: &Range<u64>) -> Result<(), Error> {
-        if let (Some(pinned), Some(shown)) = (&self.pin.etag, reply.e_tag())
+    fn check(&self, answer: &Answer<'_>, asked: &Range<u64>) -> Result<(), Error> {
+        if let (Some(pinned), Some(shown)) = (&self.pin.etag, &answer.etag)
             && unquoted(Some(shown)) != *pinned
         {
             // Not every server heeds `If-Match`, and one without versions may pass over the version that is asked for.
             return Err(Error::VersionGone { key: self.key.clone(), why: OVERWRITTEN });
         }
         if self.is_whole(asked) {
-            return match reply.content_length().and_then(|len| u64::try_from(len).ok()) {
+            return match answer.length {
                 Some(len) if len != self.size => Err(self.other_length(&format!("{len} bytes"))),
                 _ => Ok(()),
             };
         }
-        match content_range(reply.content_range()) {
+        match content_range(answer.range.as_deref()) {
             Some((_, Some(size))) if size != self.size => Err(self.other_length(&format!("{size} bytes"))),
             Some((given, _)) if given == *asked => Ok(()),
             // The whole object in the place of a part would be another file; asking again would be answered the same.
@@ -401,11 +474,42 @@ impl Get<'_> {
         }
     }
 
-    async fn next_piece(&self, body: &mut ByteStream) -> Result<Option<Bytes>, Error> {
+    /// Some more of a body of which at most `left` bytes are to come; `None` at its end.
+    async fn next_piece(&self, body: &mut Body<'_>, left: u64) -> Result<Option<Bytes>, Error> {
         let lost = |cause: String| self.bucket.lost(self.pin.get_operation(), self.key, cause);
-        let piece = tokio::time::timeout(self.bucket.idle_limit(), body.next()).await;
-        let piece = piece.map_err(|_| lost("the bytes stopped coming".to_owned()))?;
-        let piece = piece.transpose().map_err(|error| lost(cause_of(&error)))?;
+        let stopped = || lost("the bytes stopped coming".to_owned());
+        let limit = self.bucket.idle_limit();
+        let piece = match body {
+            Body::Sdk(body) => {
+                let piece = tokio::time::timeout(limit, body.next()).await.map_err(|_| stopped())?;
+                piece.transpose().map_err(|error| lost(cause_of(&error)))?
+            }
+            Body::Wire { failed: Some(_), .. } => None,
+            Body::Wire { reply, failed } => {
+                // One more than is asked for shows what is too many.
+                let most = usize::try_from(left + 1).unwrap_or(WRITE_BYTES).min(WRITE_BYTES);
+                let buffer = self.limits.buffers.take(most);
+                let mut buffer =
+                    buffer.map_err(|cause| Error::NotWritten { key: self.key.clone(), cause })?;
+                let mut filled = 0;
+                while filled < most && failed.is_none() {
+                    let read = reply.read(&mut buffer.as_mut()[filled..]);
+                    match tokio::time::timeout(limit, read).await {
+                        Ok(Ok(0)) => break,
+                        Ok(Ok(count)) => filled += count,
+                        Ok(Err(error)) => *failed = Some(lost(cause_of(&error))),
+                        Err(_) => *failed = Some(stopped()),
+                    }
+                }
+                Some(buffer.freeze().slice(..filled)).filter(|piece| !piece.is_empty())
+            }
+        };
+        // What came before it broke off is kept first.
+        if let (None, Body::Wire { failed, .. }) = (&piece, &mut *body)
+            && let Some(error) = failed.take()
+        {
+            return Err(error);
+        }
         self.limits.pace.pass(piece.as_ref().map_or(0, Bytes::len)).await;
         Ok(piece)
     }

@@ -428,7 +428,7 @@ impl Error {
             Failure::Unsigned(error) => error,
             Failure::Lost(error) => Self::NoAnswer { operation, target, cause: cause_of(&error) },
             Failure::Refused { head, refusal } => {
-                let Refusal { code, message, request_id } = refusal;
+                let Refusal { code, message, request_id, .. } = refusal;
                 let status = head.status;
                 let meaning = Meaning::of(status, &code);
                 let message = with_region(

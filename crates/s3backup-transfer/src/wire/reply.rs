@@ -175,6 +175,8 @@ pub(crate) struct Refusal {
     pub(crate) code: String,
     pub(crate) message: String,
     pub(crate) request_id: String,
+    /// Of an archived object.
+    pub(crate) storage_class: String,
 }
 
 impl Refusal {
@@ -188,6 +190,7 @@ impl Refusal {
                 "Code" => &mut refusal.code,
                 "Message" => &mut refusal.message,
                 "RequestId" => &mut refusal.request_id,
+                "StorageClass" => &mut refusal.storage_class,
                 _ => continue,
             };
             if let Ok(value) = aws_smithy_xml::decode::try_data(&mut tag) {
