@@ -135,30 +135,39 @@ pub(crate) const TAKEN_BYTES: usize = 16 << 10;
 
 /// How far one request has come.
 #[derive(Clone, Debug)]
-pub(crate) struct Progress(Arc<Mutex<(u64, Instant)>>);
+pub(crate) struct Progress {
+    begun: Instant,
+    last: Arc<Mutex<(u64, Instant)>>,
+}
 
 impl Progress {
     /// Of a request that begins now.
     pub(crate) fn begin() -> Self {
-        Self(Arc::new(Mutex::new((0, Instant::now()))))
+        let begun = Instant::now();
+        Self { begun, last: Arc::new(Mutex::new((0, begun))) }
     }
 
     /// So many more bytes were taken to be sent, or something came back.
     pub(crate) fn note(&self, bytes: u64) {
         // A poisoned lock only means that another task panicked beside it.
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         *last = (last.0 + bytes, Instant::now());
     }
 
     /// It will stand still until then, because we do not let it go on.
     pub(crate) fn hold_until(&self, until: Instant) {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.1 = last.1.max(until);
     }
 
     /// How many bytes were taken, and when something happened last or may happen next.
     pub(crate) fn last(&self) -> (u64, Instant) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When the request began.
+    pub(crate) fn begun(&self) -> Instant {
+        self.begun
     }
 }
 
@@ -252,6 +261,7 @@ mod tests {
     use http_body_util::BodyExt;
     use s3backup_model::Key;
 
+    use crate::bucket::Timing;
     use crate::{Bandwidth, Bucket, Rate, RetrySettings};
 
     /// Four pieces with 16 s between them, where 13 s without any would be too long.
@@ -276,11 +286,12 @@ mod tests {
             Ok(began.elapsed())
         };
         let key = Key::new("k").unwrap();
-        let sent = bucket.in_time("PutObject", &key, Duration::ZERO, &progress, request).await.unwrap();
+        let timing = Timing { operation: "PutObject", key: &key, attempt: 1, allowance: Duration::ZERO };
+        let sent = bucket.in_time(timing, &progress, request).await.unwrap();
         assert!(sent >= Duration::from_secs(48), "{sent:?}");
         // Once all is sent, only the server can be slow.
         let silent = std::future::pending::<Result<(), _>>();
-        bucket.in_time("PutObject", &key, Duration::ZERO, &progress, silent).await.unwrap_err();
+        bucket.in_time(timing, &progress, silent).await.unwrap_err();
         assert!(began.elapsed() < sent + Duration::from_secs(17), "{:?}", began.elapsed());
     }
 }

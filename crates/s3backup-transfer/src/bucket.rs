@@ -10,12 +10,18 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use s3backup_model::Key;
 use tokio_util::sync::CancellationToken;
 
+use tokio::time::Instant;
+
 use crate::body::Progress;
 use crate::level::Sign;
 use crate::retry::Backoff;
 use crate::slots::{Slot, Slots};
+use crate::tempo::Tempo;
 use crate::wire::{Failure, Wire};
 use crate::{Error, RetrySettings};
+
+/// How often to ask anew how long a request may stand still.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A bucket with the client that reaches it. Cheap to clone. `Debug` shows no credentials.
 #[derive(Clone)]
@@ -24,6 +30,7 @@ pub struct Bucket {
     pub(crate) name: Arc<str>,
     endpoint: Option<Arc<str>>,
     backoff: Arc<Backoff>,
+    tempo: Arc<Tempo>,
     /// Whether the bucket is known to be there.
     pub(crate) exists: Arc<AtomicBool>,
     /// Makes the requests that carry the bytes of files; without, the client does.
@@ -80,6 +87,17 @@ impl<'a> Gate<'a> {
     }
 }
 
+/// What decides how long a request may stand still.
+#[derive(Clone, Copy)]
+pub(crate) struct Timing<'a> {
+    pub(crate) operation: &'static str,
+    pub(crate) key: &'a Key,
+    /// From 1.
+    pub(crate) attempt: u32,
+    /// What the server may take longer than usual.
+    pub(crate) allowance: Duration,
+}
+
 /// One try of a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
@@ -107,6 +125,7 @@ impl Bucket {
             name: name.into(),
             endpoint: endpoint.map(Into::into),
             backoff: Arc::new(Backoff::new(RetrySettings::default())),
+            tempo: Arc::default(),
             exists: Arc::default(),
             wire: None,
         }
@@ -164,7 +183,8 @@ impl Bucket {
             let progress = Progress::begin();
             let attempt = Attempt { number, ambiguous, progress: progress.clone() };
             // The futures of the SDK are large; what waits at the gate should not be.
-            let result = self.in_time(operation, key, allowance, &progress, Box::pin(request(attempt))).await;
+            let timing = Timing { operation, key, attempt: number, allowance };
+            let result = self.in_time(timing, &progress, Box::pin(request(attempt))).await;
             gate.leave(slot, &result);
             let error = match result {
                 // Once: who hears the same of the server's own time will always hear it.
@@ -182,20 +202,32 @@ impl Bucket {
     /// One attempt, which counts as lost when it stands still for too long.
     pub(crate) async fn in_time<T>(
         &self,
-        operation: &'static str,
-        key: &Key,
-        allowance: Duration,
+        timing: Timing<'_>,
         progress: &Progress,
         request: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
+        let Timing { operation, key, attempt, allowance } = timing;
+        let is_upload = matches!(operation, "PutObject" | "UploadPart");
         tokio::pin!(request);
         loop {
             let (bytes, since) = progress.last();
-            let limit = self.backoff.idle_limit(bytes) + allowance;
-            if let Ok(done) = tokio::time::timeout_at(since + limit, &mut request).await {
+            let limit = if is_upload {
+                self.backoff.upload_limit(&self.tempo, attempt, bytes)
+            } else {
+                self.backoff.idle_limit(bytes) + allowance
+            };
+            // What is usual may become known meanwhile.
+            let until = (since + limit).min(Instant::now().max(since) + LOOK_AGAIN);
+            let done = tokio::time::timeout_at(until, &mut request).await;
+            let (bytes, last) = progress.last();
+            let is_lost = last == since && Instant::now() >= since + limit;
+            if is_upload && (is_lost || done.is_ok()) {
+                self.tempo.note(last.elapsed(), bytes, last.saturating_duration_since(progress.begun()));
+            }
+            if let Ok(done) = done {
                 return done;
             }
-            if progress.last().1 == since {
+            if is_lost {
                 // A tenth of a second is exact enough for a person.
                 let seconds = (limit.as_secs_f64() * 10.0).round() / 10.0;
                 return Err(self.lost(operation, key, format!("nothing moved for {seconds} s")));

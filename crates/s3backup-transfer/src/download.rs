@@ -17,6 +17,7 @@ use s3backup_model::Key;
 use tokio::sync::Semaphore;
 
 use crate::body::{Progress, Watch};
+use crate::bucket::Timing;
 use crate::buffer::Buffers;
 use crate::checksum::encode_crc64;
 use crate::engine::on_blocking_thread;
@@ -157,7 +158,15 @@ impl Bucket {
         limits: &DownloadLimits,
     ) -> Result<Downloaded, Error> {
         let pin = if pin.is_open() { Pin::of(&self.head_pinned(key, pin).await?) } else { pin.clone() };
-        let get = Get { bucket: self, key, pin: &pin, size: expected.size, file: Some(file), limits };
+        let get = Get {
+            bucket: self,
+            key,
+            pin: &pin,
+            size: expected.size,
+            file: Some(file),
+            writes: Semaphore::new(WRITES),
+            limits,
+        };
         let mut downloaded = get.all().await?;
         let is_other =
             |got: &Downloaded| expected.crc64nvme.as_ref().is_some_and(|sent| *sent != got.crc64nvme);
@@ -188,7 +197,17 @@ impl Bucket {
         let info = info.map_err(|error| if pin.is_open() { error } else { gone(key, error) })?;
         let version_id = info.version_id.clone().or_else(|| pin.version_id.clone());
         let pin = Pin { version_id, ..Pin::of(&info) };
-        Get { bucket: self, key, pin: &pin, size: info.size, file: None, limits }.all().await
+        Get {
+            bucket: self,
+            key,
+            pin: &pin,
+            size: info.size,
+            file: None,
+            writes: Semaphore::new(WRITES),
+            limits,
+        }
+        .all()
+        .await
     }
 
     /// Downloads an object to `path`. The bytes go to a temporary file beside it, are compared with `crc64nvme`
@@ -240,8 +259,13 @@ struct Get<'a> {
     size: u64,
     /// Where the bytes go, if anywhere.
     file: Option<Arc<File>>,
+    /// Writes to the file at the same time: more only wait for each other, and burn the processor meanwhile.
+    writes: Semaphore,
     limits: &'a DownloadLimits,
 }
+
+/// Writes to one file at the same time.
+const WRITES: usize = 1;
 
 /// What came back.
 struct Answer<'a> {
@@ -348,8 +372,8 @@ impl Get<'_> {
         let operation = self.pin.get_operation();
         let asked = fetched.at..range.end;
         let request = Box::pin(self.request(&asked));
-        let answer =
-            self.bucket.in_time(operation, self.key, Duration::ZERO, &Progress::begin(), request).await?;
+        let timing = Timing { operation, key: self.key, attempt: 1, allowance: Duration::ZERO };
+        let answer = self.bucket.in_time(timing, &Progress::begin(), request).await?;
         self.check(&answer, &asked)?;
         let mut body = answer.body;
         loop {
@@ -530,7 +554,12 @@ impl Get<'_> {
             Ok(Fetched { at, digest })
         };
         // Hashing takes less time than the way to another thread.
-        *fetched = if self.file.is_some() { on_blocking_thread(work).await? } else { work()? };
+        *fetched = if self.file.is_some() {
+            let _turn = self.writes.acquire().await.map_err(|_| Error::Cancelled)?;
+            on_blocking_thread(work).await?
+        } else {
+            work()?
+        };
         Ok(())
     }
 }

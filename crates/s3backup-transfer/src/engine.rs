@@ -36,6 +36,10 @@ const LARGE_FILES: usize = 4;
 /// What a small file costs in memory beside its bytes: a task, a request, its headers, a reply.
 const FILE_OVERHEAD_BYTES: u64 = 12 << 10;
 
+/// Eighths of the memory that are handed out for bytes of files. One more is kept for what is read next, and the rest goes
+/// into what the allocator, TLS and the bookkeeping of requests take.
+const FILES_SHARE: u64 = 5;
+
 /// How many requests for small files are in flight. Few at first, because S3 makes room under a prefix only as it is used
 /// more.
 const SMALL: Bounds = Bounds { start: 16, least: 4, most: 1024 };
@@ -241,8 +245,8 @@ impl Drop for KeyGuard<'_> {
 impl Engine {
     /// An engine for one run. Sends nothing yet.
     pub fn new(bucket: Bucket, settings: TransferSettings, objects: ObjectSettings) -> Self {
-        let memory_kib =
-            u32::try_from(settings.memory_bytes >> 10).unwrap_or(u32::MAX >> 4).clamp(1, u32::MAX >> 4);
+        let memory_kib = settings.memory_bytes / 8 * FILES_SHARE >> 10;
+        let memory_kib = u32::try_from(memory_kib).unwrap_or(u32::MAX >> 4).clamp(1, u32::MAX >> 4);
         let (small, parts) = match settings.concurrency {
             Some(limit) => {
                 let both = Arc::new(Slots::fixed(limit));

@@ -52,6 +52,7 @@ mod resume;
 mod retry;
 mod settings;
 mod slots;
+mod tempo;
 mod uploads;
 mod wire;
 

@@ -4,6 +4,8 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use crate::tempo::Tempo;
+
 /// What the transport has taken of a request may still wait in its buffers, where nothing shows how it goes on: those
 /// of the HTTP client hold up to 400 KiB, those of the kernel some more.
 const UNSEEN_BYTES: u64 = 512 << 10;
@@ -23,7 +25,8 @@ pub struct RetrySettings {
     pub cap: Duration,
     /// How long a request may stand still before it counts as lost: the time begins anew whenever some of its bytes
     /// are taken. What is taken but may not have left this machine yet, at most 512 KiB, is given a second for each
-    /// 4 KiB more. Default 30 s.
+    /// 4 KiB more. Once uploads have shown how long they usually take, one that takes many times as long, and at least
+    /// 3 s, is sent again sooner. Default 30 s.
     pub request_timeout: Duration,
     /// Seed of the jitter; from the operating system when absent.
     pub seed: Option<u64>,
@@ -56,8 +59,13 @@ impl Backoff {
 
     /// How long a request may stand still of which the transport has taken `bytes`.
     pub(crate) fn idle_limit(&self, bytes: u64) -> Duration {
-        let unseen = bytes.min(UNSEEN_BYTES);
-        self.settings.request_timeout + Duration::from_millis(unseen * 1000 / SLOWEST_BYTES_PER_S)
+        self.settings.request_timeout + time_for(bytes, SLOWEST_BYTES_PER_S)
+    }
+
+    /// The same for an upload at attempt number `attempt` (from 1), by what others have shown.
+    pub(crate) fn upload_limit(&self, tempo: &Tempo, attempt: u32, bytes: u64) -> Duration {
+        tempo.patience(attempt, self.settings.request_timeout)
+            + time_for(bytes, tempo.slowest(SLOWEST_BYTES_PER_S))
     }
 
     /// How long to wait after attempt number `attempt` (from 1) failed; `None` when it was the last.
@@ -70,6 +78,11 @@ impl Backoff {
         let mut random = self.random.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         Some(bound.mul_f64(random.f64()))
     }
+}
+
+/// How long what may still wait in buffers of `bytes` that were taken takes to get out.
+fn time_for(bytes: u64, bytes_per_s: u64) -> Duration {
+    Duration::from_millis(bytes.min(UNSEEN_BYTES) * 1000 / bytes_per_s)
 }
 
 #[cfg(test)]
