@@ -221,7 +221,7 @@ impl Bucket {
             let done = tokio::time::timeout_at(until, &mut request).await;
             let (bytes, last) = progress.last();
             let is_lost = last == since && Instant::now() >= since + limit;
-            if is_upload && (is_lost || done.is_ok()) {
+            if is_upload && done.is_ok() {
                 self.tempo.note(last.elapsed(), bytes, last.saturating_duration_since(progress.begun()));
             }
             if let Ok(done) = done {
