@@ -84,6 +84,8 @@ pub(crate) struct Reply<'a> {
 pub(crate) enum Failure {
     /// No request was made.
     Unsigned(Error),
+    /// No request can be made: a value that no header field can have.
+    Unsendable { field: &'static str },
     /// No whole reply came.
     Lost(io::Error),
     /// The server refuses.
@@ -142,6 +144,11 @@ impl Wire {
     }
 
     async fn send(&self, request: Request<'_>, watch: &Watch) -> Result<Reply<'_>, Failure> {
+        // A line end in a value would begin another field.
+        let is_broken = |value: &str| value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t');
+        if let Some((field, _)) = request.fields.iter().find(|(_, value)| is_broken(value)) {
+            return Err(Failure::Unsendable { field });
+        }
         let now = self.now();
         let identity = self.identities.at(now).await.map_err(Failure::Unsigned)?;
         let method = request.method;
