@@ -426,6 +426,10 @@ impl Error {
     pub(crate) fn of_wire(operation: &'static str, target: String, failure: Failure) -> Self {
         match failure {
             Failure::Unsigned(error) => error,
+            Failure::Unsendable { field } => {
+                let cause = format!("the value of {field} has a line end or another control character in it");
+                Self::BadRequest { operation, target, cause }
+            }
             Failure::Lost(error) => Self::NoAnswer { operation, target, cause: cause_of(&error) },
             Failure::Refused { head, refusal } => {
                 let Refusal { code, message, request_id, .. } = refusal;

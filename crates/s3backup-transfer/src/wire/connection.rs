@@ -130,27 +130,36 @@ impl Connection {
         watch: &Watch,
     ) -> io::Result<Head> {
         self.is_clean = false;
-        let is_whole = self.send(head, body, watch).await?;
-        let mut head = self.read_head().await?;
-        // What a proxy or server says meanwhile is no answer yet (RFC 9110, section 15.2).
-        while (100..200).contains(&head.status) {
-            head = self.read_head().await?;
-        }
-        self.is_clean = is_whole && head.keeps_alive();
-        Ok(head)
-    }
-
-    /// Sends head and body; `false` when an answer came before all was sent.
-    async fn send(&mut self, mut head: &[u8], body: &mut Outgoing, watch: &Watch) -> io::Result<bool> {
+        let mut rest = head;
         let mut gait = Gait { turn: Turn::of(watch.pace.clone()), step: WRITE_BYTES, allowed: 0 };
         if watch.pace.is_limited() {
             gait.step = TAKEN_BYTES;
         }
+        let mut is_whole = false;
         loop {
-            let step = poll_fn(|context| self.poll_send(context, head, body, &mut gait, watch)).await?;
+            is_whole = is_whole || self.send(&mut rest, body, &mut gait, watch).await?;
+            let head = self.read_head().await?;
+            // What a proxy or server says meanwhile is no answer yet (RFC 9110, section 15.2): the request goes on.
+            if !(100..200).contains(&head.status) {
+                self.is_clean = is_whole && head.keeps_alive();
+                return Ok(head);
+            }
+        }
+    }
+
+    /// Sends what is left of head and body; `false` when the server spoke before all was sent.
+    async fn send(
+        &mut self,
+        head: &mut &[u8],
+        body: &mut Outgoing,
+        gait: &mut Gait,
+        watch: &Watch,
+    ) -> io::Result<bool> {
+        loop {
+            let step = poll_fn(|context| self.poll_send(context, head, body, gait, watch)).await?;
             match step {
                 Sent::Bytes { of_head, of_body } => {
-                    head = &head[of_head..];
+                    *head = &head[of_head..];
                     body.advance(of_body);
                     gait.allowed -= of_body;
                     watch.progress.note(of_body as u64);
@@ -169,6 +178,9 @@ impl Connection {
         gait: &mut Gait,
         watch: &Watch,
     ) -> Poll<io::Result<Sent>> {
+        if !self.held.is_empty() {
+            return Poll::Ready(Ok(Sent::Answered));
+        }
         // The head goes with the first piece.
         let bytes = ready!(body.poll_next(context))?;
         if gait.allowed == 0 && !bytes.is_empty() {
@@ -177,18 +189,22 @@ impl Connection {
             gait.allowed = step;
         }
         let bytes = &bytes[..bytes.len().min(gait.allowed)];
-        if head.is_empty() && bytes.is_empty() {
-            return self.stream.poll_flush(context).map_ok(|()| Sent::All);
-        }
-        let slices = [IoSlice::new(head), IoSlice::new(bytes)];
-        // An empty slice in front would be taken for nothing to write by some streams.
-        let slices = if head.is_empty() { &slices[1..] } else { &slices[..] };
-        match self.stream.poll_write(context, slices) {
-            Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-            Poll::Ready(Ok(count)) => {
+        let step = if head.is_empty() && bytes.is_empty() {
+            self.stream.poll_flush(context).map_ok(|()| Sent::All)
+        } else {
+            let slices = [IoSlice::new(head), IoSlice::new(bytes)];
+            // An empty slice in front would be taken for nothing to write by some streams.
+            let slices = if head.is_empty() { &slices[1..] } else { &slices[..] };
+            self.stream.poll_write(context, slices).map_ok(|count| {
                 let of_head = count.min(head.len());
-                Poll::Ready(Ok(Sent::Bytes { of_head, of_body: count - of_head }))
+                Sent::Bytes { of_head, of_body: count - of_head }
+            })
+        };
+        match step {
+            Poll::Ready(Ok(Sent::Bytes { of_head: 0, of_body: 0 })) => {
+                Poll::Ready(Err(io::ErrorKind::WriteZero.into()))
             }
+            Poll::Ready(Ok(sent)) => Poll::Ready(Ok(sent)),
             // The server may have answered and then closed its side; its words say more than the broken pipe.
             Poll::Ready(Err(error)) => match self.poll_fill(context) {
                 Poll::Ready(Ok(count)) if count > 0 => Poll::Ready(Ok(Sent::Answered)),
@@ -245,10 +261,12 @@ impl Connection {
 
     /// Reads what is left of a body that nobody wants, if it is short; the connection is else of no more use.
     pub(super) async fn drain(&mut self, body: &mut Incoming) -> io::Result<()> {
-        if matches!(body.framing, Framing::Length(left) if left > MAX_DRAIN_BYTES) {
-            return Ok(());
+        match body.framing {
+            Framing::Length(left) if left > MAX_DRAIN_BYTES => Ok(()),
+            // Its end is that of the connection.
+            Framing::UntilClosed => Ok(()),
+            Framing::Length(_) | Framing::Chunked => self.collect(body).await.map(drop),
         }
-        self.collect(body).await.map(drop)
     }
 
     /// Reads a body that says what went wrong, up to what is sensible for one.

@@ -43,6 +43,9 @@ pub(crate) use self::tls::{ca_bundle, read_bundle};
 /// twenty seconds, and a request that meets the closing is lost.
 const IDLE: Duration = Duration::from_secs(10);
 
+/// How the names of directory buckets, and of access points to them, end.
+const EXPRESS: [&str; 2] = ["--x-s3", "--xa-s3"];
+
 const USER_AGENT: &str = concat!("s3backup/", env!("CARGO_PKG_VERSION"));
 
 /// One bucket, as requests of the fast path reach it.
@@ -84,6 +87,8 @@ pub(crate) struct Reply<'a> {
 pub(crate) enum Failure {
     /// No request was made.
     Unsigned(Error),
+    /// No request can be made: a value that no header field can have.
+    Unsendable { field: &'static str },
     /// No whole reply came.
     Lost(io::Error),
     /// The server refuses.
@@ -104,6 +109,10 @@ impl Wire {
         bucket: &str,
         provider: SharedCredentialsProvider,
     ) -> Result<Option<Self>, Error> {
+        // The SDK would ask S3 Express for a session only to sign for it.
+        if EXPRESS.iter().any(|suffix| bucket.ends_with(suffix)) {
+            return Ok(None);
+        }
         let Ok(lifetime) = PresigningConfig::expires_in(Duration::from_mins(1)) else { return Ok(None) };
         // What is wrong with the settings shows at the first request, in the SDK's words.
         let Ok(signed) = client.get_object().bucket(bucket).key(SAMPLE).presigned(lifetime).await else {
@@ -142,6 +151,11 @@ impl Wire {
     }
 
     async fn send(&self, request: Request<'_>, watch: &Watch) -> Result<Reply<'_>, Failure> {
+        // A line end in a value would begin another field.
+        let is_broken = |value: &str| value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t');
+        if let Some((field, _)) = request.fields.iter().find(|(_, value)| is_broken(value)) {
+            return Err(Failure::Unsendable { field });
+        }
         let now = self.now();
         let identity = self.identities.at(now).await.map_err(Failure::Unsigned)?;
         let method = request.method;
@@ -295,6 +309,65 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use aws_sdk_s3::config::{BehaviorVersion, Config, Credentials, Region};
+    use aws_smithy_runtime_api::client::http::{
+        HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+    };
+    use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+
+    /// No request may be made.
+    #[derive(Debug)]
+    struct Silence;
+
+    impl HttpConnector for Silence {
+        fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+            panic!("{request:?}")
+        }
+    }
+
+    /// Where a bucket of AWS in eu-west-1 is.
+    async fn opened(bucket: &str) -> Option<Wire> {
+        let connector = SharedHttpConnector::new(Silence);
+        let credentials = Credentials::new("AK", "s", Some("token".to_owned()), None, "test");
+        let config = Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("eu-west-1"))
+            .credentials_provider(credentials.clone())
+            .http_client(http_client_fn(move |_, _| connector.clone()))
+            .build();
+        let provider = SharedCredentialsProvider::new(credentials);
+        Wire::open(&Client::from_conf(config), bucket, provider).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn buckets_of_aws_are_found_as_the_sdk_finds_them() {
+        for (bucket, host, path) in [
+            ("bucket", "bucket.s3.eu-west-1.amazonaws.com", "/"),
+            // A certificate for all buckets has no place for a second dot.
+            ("my.bucket", "s3.eu-west-1.amazonaws.com", "/my.bucket/"),
+            (
+                "arn:aws:s3:eu-west-1:123456789012:accesspoint/ap",
+                "ap-123456789012.s3-accesspoint.eu-west-1.amazonaws.com",
+                "/",
+            ),
+        ] {
+            let wire = opened(bucket).await.unwrap();
+            assert_eq!((&*wire.host, &*wire.path, &*wire.region), (host, path, "eu-west-1"), "{bucket}");
+            assert!(wire.address.is_tls() && wire.leaves_payload_unsigned());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_only_the_sdk_can_reach_is_left_to_it() {
+        for bucket in [
+            "bucket--usw2-az1--x-s3",
+            "ap--usw2-az1--xa-s3",
+            "arn:aws:s3::123456789012:accesspoint/mfzwi23gnjvgw.mrap",
+        ] {
+            assert!(opened(bucket).await.is_none(), "{bucket}");
+        }
+    }
 
     #[test]
     fn a_signed_url_tells_where_the_bucket_is() {

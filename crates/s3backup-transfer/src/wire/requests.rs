@@ -44,6 +44,7 @@ impl Wire {
     ) -> Result<Head, Failure> {
         let settings = given.settings;
         let mut fields = Vec::with_capacity(16);
+        fields.push(content_type());
         push_sum(&mut fields, kind, sums);
         for (name, value) in given.metadata {
             fields.push((*name, value.clone()));
@@ -84,6 +85,7 @@ impl Wire {
         watch: &Watch,
     ) -> Result<Head, Failure> {
         let mut fields = Vec::with_capacity(8);
+        fields.push(content_type());
         push_sum(&mut fields, kind, sums);
         let mut query = format!("partNumber={number}&uploadId=");
         push_encoded(&mut query, upload_id, false);
@@ -129,6 +131,11 @@ impl Wire {
             (_, Payload::Range { .. }) => Cow::Borrowed(UNSIGNED),
         }
     }
+}
+
+/// What the SDK calls bytes of which nothing is known. S3 keeps it, and has another word of its own.
+fn content_type() -> (&'static str, String) {
+    ("content-type", "application/octet-stream".to_owned())
 }
 
 /// The checksum; some servers only keep one whose algorithm is also named by itself.

@@ -134,17 +134,7 @@ impl Store {
     }
 
     pub(crate) fn file_as(&self, name: &str, key: &str, bytes: &[u8]) -> Upload {
-        let path = self.path(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, bytes).unwrap();
-        Upload {
-            entry: entry(self.folder.path(), name),
-            key: Key::new(key).unwrap(),
-            file_id: name.to_owned(),
-            follow_symlinks: false,
-            known: None,
-            hold: false,
-        }
+        upload(self.folder.path(), name, key, bytes)
     }
 
     pub(crate) fn engine(&self, settings: TransferSettings, objects: ObjectSettings) -> Engine {
@@ -183,6 +173,21 @@ impl Store {
         let folder = self.folder.path();
         let opened = fs::read_dir("/proc/self/fd").unwrap().filter_map(Result::ok);
         opened.filter_map(|fd| fs::read_link(fd.path()).ok()).any(|target| target.starts_with(folder))
+    }
+}
+
+/// Writes a file of `folder` and plans to send it.
+pub(crate) fn upload(folder: &Path, name: &str, key: &str, bytes: &[u8]) -> Upload {
+    let path = folder.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, bytes).unwrap();
+    Upload {
+        entry: entry(folder, name),
+        key: Key::new(key).unwrap(),
+        file_id: name.to_owned(),
+        follow_symlinks: false,
+        known: None,
+        hold: false,
     }
 }
 

@@ -7,4 +7,6 @@ use s3backup_transfer::HttpPath;
 /// What the suite is run on here; `sdk.rs` has the other.
 const HTTP: HttpPath = HttpPath::Fast;
 
+mod alike;
+
 include!("suite.rs");

@@ -2,11 +2,15 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod by_hand;
 mod cancel;
+mod elsewhere;
 mod faults;
 mod known;
 mod limits;
 mod messages;
+mod odd;
+mod refusals;
 mod resume;
 mod slow;
 mod torn;
