@@ -44,7 +44,7 @@ fn least_configuration_has_every_default() {
     assert!(settings.sources[0].include.is_empty() && settings.sources[0].prefix.is_empty());
     assert!(settings.steps.is_empty() && settings.slack.is_none() && settings.embedded_dir.is_none());
     assert_eq!(settings.grace, Duration::from_secs(3));
-    assert_eq!(settings.transfer.concurrency, 64);
+    assert_eq!(settings.transfer.concurrency, None);
     assert_eq!(settings.transfer.part_size_bytes, 8 << 20);
     assert_eq!(settings.transfer.memory_bytes, 64 << 20);
     assert_eq!(settings.transfer.bandwidth, Bandwidth::Always(Rate::Unlimited));
@@ -150,7 +150,7 @@ fn every_key_arrives() {
     let transfer = &settings.transfer;
     assert_eq!(
         (transfer.concurrency, transfer.part_size_bytes, transfer.memory_bytes),
-        (16, 16 << 20, 32 << 20)
+        (Some(16), 16 << 20, 32 << 20)
     );
     assert_eq!(transfer.checksum, ChecksumKind::Sha256);
     let rates = BTreeMap::from([
@@ -238,7 +238,7 @@ fn each_layer_replaces_the_one_before_and_every_value_knows_its_source() {
     let loaded = folder.load().unwrap();
     assert_eq!(loaded.settings.destination.bucket, "123");
     assert_eq!(loaded.settings.destination.tags["team"], "fleet");
-    assert_eq!(loaded.settings.transfer.concurrency, 8);
+    assert_eq!(loaded.settings.transfer.concurrency, Some(8));
     assert_eq!(loaded.settings.logging.level, slog::Level::Debug);
     for (key, value, from) in [
         ("job", "backup", "default"),
@@ -454,7 +454,7 @@ fn yaml_and_json_say_the_same() {
         let loaded = folder.load().unwrap();
         assert_eq!(loaded.settings.job.as_str(), "telemetry");
         assert_eq!(loaded.settings.sources[0].path, folder.dir.path().join("data"));
-        assert_eq!(loaded.settings.transfer.concurrency, 4);
+        assert_eq!(loaded.settings.transfer.concurrency, Some(4));
         assert_eq!(source(&loaded, "job"), ("telemetry", &*format!("file {name}")));
 
         folder.write(name, &text.replace("telemetry", "tele metry"));
