@@ -20,7 +20,7 @@ fn source<'l>(loaded: &'l Loaded, key: &str) -> (&'l str, &'l str) {
 }
 
 fn rate(bytes: u64) -> Rate {
-    Rate::BytesPerSecond(NonZeroU64::new(bytes).unwrap())
+    NonZeroU64::new(bytes).map_or(Rate::Unlimited, Rate::BytesPerSecond)
 }
 
 #[test]
@@ -57,61 +57,61 @@ fn least_configuration_has_every_default() {
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
 }
 
+const EVERY_KEY: &str = r#"
+    job = "telemetry"
+    host = "gateway-1"
+    timezone = "Asia/Seoul"
+    state_dir = "state"
+    [[step]]
+    name = "statistics"
+    command = ["./bin/run", "x/y"]
+    cwd = "work"
+    env = { A = "1" }
+    pass_env = ["AWS_PROFILE"]
+    each = "day"
+    timeout = "10m"
+    on_failure = "continue"
+    [[source]]
+    path = "/data/trips"
+    include = ["**/*.json"]
+    exclude = ["**/*.tmp"]
+    select = "day:yesterday"
+    compare = "checksum"
+    min_age = "0s"
+    symlinks = "follow"
+    prefix = "{date}"
+    [destination]
+    bucket = "fleet-backup"
+    prefix = "trips"
+    region = "ap-northeast-2"
+    endpoint = "embedded:s3"
+    storage_class = "STANDARD_IA"
+    sse = "aws:kms"
+    kms_key_id = "alias/x"
+    tags = { team = "fleet" }
+    layout = "objects"
+    [transfer]
+    concurrency = 16
+    part_size = "16 MiB"
+    memory = 33554432
+    checksum = "sha256"
+    grace = "1s"
+    bandwidth = { "08:00" = "5 MiB/s", "20:00" = "unlimited" }
+    http = "sdk"
+    compress = "none"
+    encrypt_to = []
+    [logging]
+    dir = "/var/log/s3backup"
+    level = "debug"
+    format = "json"
+    max_size = "20MB"
+    keep_files = 2
+    keep_days = 7
+"#;
+
 #[test]
 fn every_key_arrives() {
-    let folder = Folder::with(
-        r#"
-        job = "telemetry"
-        host = "gateway-1"
-        timezone = "Asia/Seoul"
-        state_dir = "state"
-        [[step]]
-        name = "statistics"
-        command = ["./bin/run", "x/y"]
-        cwd = "work"
-        env = { A = "1" }
-        pass_env = ["AWS_PROFILE"]
-        each = "day"
-        timeout = "10m"
-        on_failure = "continue"
-        [[source]]
-        path = "/data/trips"
-        include = ["**/*.json"]
-        exclude = ["**/*.tmp"]
-        select = "day:yesterday"
-        compare = "checksum"
-        min_age = "0s"
-        symlinks = "follow"
-        prefix = "{date}"
-        [destination]
-        bucket = "fleet-backup"
-        prefix = "trips"
-        region = "ap-northeast-2"
-        endpoint = "embedded:s3"
-        storage_class = "STANDARD_IA"
-        sse = "aws:kms"
-        kms_key_id = "alias/x"
-        tags = { team = "fleet" }
-        layout = "objects"
-        [transfer]
-        concurrency = 16
-        part_size = "16 MiB"
-        memory = 33554432
-        checksum = "sha256"
-        grace = "1s"
-        bandwidth = { "08:00" = "5 MiB/s", "20:00" = "unlimited" }
-        http = "sdk"
-        compress = "none"
-        encrypt_to = []
-        [logging]
-        dir = "/var/log/s3backup"
-        level = "debug"
-        format = "json"
-        max_size = "20MB"
-        keep_files = 2
-        keep_days = 7
-        "#,
-    );
+    let folder = Folder::with(EVERY_KEY);
     let settings = folder.load().unwrap().settings;
     let dir = folder.dir.path();
     assert_eq!((settings.job.as_str(), settings.host.as_str()), ("telemetry", "gateway-1"));
