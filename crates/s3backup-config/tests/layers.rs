@@ -20,7 +20,7 @@ fn source<'l>(loaded: &'l Loaded, key: &str) -> (&'l str, &'l str) {
 }
 
 fn rate(bytes: u64) -> Rate {
-    Rate::BytesPerSecond(NonZeroU64::new(bytes).unwrap())
+    NonZeroU64::new(bytes).map_or(Rate::Unlimited, Rate::BytesPerSecond)
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn least_configuration_has_every_default() {
     assert!(settings.sources[0].include.is_empty() && settings.sources[0].prefix.is_empty());
     assert!(settings.steps.is_empty() && settings.slack.is_none() && settings.embedded_dir.is_none());
     assert_eq!(settings.grace, Duration::from_secs(3));
-    assert_eq!(settings.transfer.concurrency, 64);
+    assert_eq!(settings.transfer.concurrency, None);
     assert_eq!(settings.transfer.part_size_bytes, 8 << 20);
     assert_eq!(settings.transfer.memory_bytes, 64 << 20);
     assert_eq!(settings.transfer.bandwidth, Bandwidth::Always(Rate::Unlimited));
@@ -57,61 +57,61 @@ fn least_configuration_has_every_default() {
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
 }
 
+const EVERY_KEY: &str = r#"
+    job = "telemetry"
+    host = "gateway-1"
+    timezone = "Asia/Seoul"
+    state_dir = "state"
+    [[step]]
+    name = "statistics"
+    command = ["./bin/run", "x/y"]
+    cwd = "work"
+    env = { A = "1" }
+    pass_env = ["AWS_PROFILE"]
+    each = "day"
+    timeout = "10m"
+    on_failure = "continue"
+    [[source]]
+    path = "/data/trips"
+    include = ["**/*.json"]
+    exclude = ["**/*.tmp"]
+    select = "day:yesterday"
+    compare = "checksum"
+    min_age = "0s"
+    symlinks = "follow"
+    prefix = "{date}"
+    [destination]
+    bucket = "fleet-backup"
+    prefix = "trips"
+    region = "ap-northeast-2"
+    endpoint = "embedded:s3"
+    storage_class = "STANDARD_IA"
+    sse = "aws:kms"
+    kms_key_id = "alias/x"
+    tags = { team = "fleet" }
+    layout = "objects"
+    [transfer]
+    concurrency = 16
+    part_size = "16 MiB"
+    memory = 33554432
+    checksum = "sha256"
+    grace = "1s"
+    bandwidth = { "08:00" = "5 MiB/s", "20:00" = "unlimited" }
+    http = "sdk"
+    compress = "none"
+    encrypt_to = []
+    [logging]
+    dir = "/var/log/s3backup"
+    level = "debug"
+    format = "json"
+    max_size = "20MB"
+    keep_files = 2
+    keep_days = 7
+"#;
+
 #[test]
 fn every_key_arrives() {
-    let folder = Folder::with(
-        r#"
-        job = "telemetry"
-        host = "gateway-1"
-        timezone = "Asia/Seoul"
-        state_dir = "state"
-        [[step]]
-        name = "statistics"
-        command = ["./bin/run", "x/y"]
-        cwd = "work"
-        env = { A = "1" }
-        pass_env = ["AWS_PROFILE"]
-        each = "day"
-        timeout = "10m"
-        on_failure = "continue"
-        [[source]]
-        path = "/data/trips"
-        include = ["**/*.json"]
-        exclude = ["**/*.tmp"]
-        select = "day:yesterday"
-        compare = "checksum"
-        min_age = "0s"
-        symlinks = "follow"
-        prefix = "{date}"
-        [destination]
-        bucket = "fleet-backup"
-        prefix = "trips"
-        region = "ap-northeast-2"
-        endpoint = "embedded:s3"
-        storage_class = "STANDARD_IA"
-        sse = "aws:kms"
-        kms_key_id = "alias/x"
-        tags = { team = "fleet" }
-        layout = "objects"
-        [transfer]
-        concurrency = 16
-        part_size = "16 MiB"
-        memory = 33554432
-        checksum = "sha256"
-        grace = "1s"
-        bandwidth = { "08:00" = "5 MiB/s", "20:00" = "unlimited" }
-        http = "sdk"
-        compress = "none"
-        encrypt_to = []
-        [logging]
-        dir = "/var/log/s3backup"
-        level = "debug"
-        format = "json"
-        max_size = "20MB"
-        keep_files = 2
-        keep_days = 7
-        "#,
-    );
+    let folder = Folder::with(EVERY_KEY);
     let settings = folder.load().unwrap().settings;
     let dir = folder.dir.path();
     assert_eq!((settings.job.as_str(), settings.host.as_str()), ("telemetry", "gateway-1"));
@@ -150,7 +150,7 @@ fn every_key_arrives() {
     let transfer = &settings.transfer;
     assert_eq!(
         (transfer.concurrency, transfer.part_size_bytes, transfer.memory_bytes),
-        (16, 16 << 20, 32 << 20)
+        (Some(16), 16 << 20, 32 << 20)
     );
     assert_eq!(transfer.checksum, ChecksumKind::Sha256);
     let rates = BTreeMap::from([
@@ -238,7 +238,7 @@ fn each_layer_replaces_the_one_before_and_every_value_knows_its_source() {
     let loaded = folder.load().unwrap();
     assert_eq!(loaded.settings.destination.bucket, "123");
     assert_eq!(loaded.settings.destination.tags["team"], "fleet");
-    assert_eq!(loaded.settings.transfer.concurrency, 8);
+    assert_eq!(loaded.settings.transfer.concurrency, Some(8));
     assert_eq!(loaded.settings.logging.level, slog::Level::Debug);
     for (key, value, from) in [
         ("job", "backup", "default"),
@@ -454,7 +454,7 @@ fn yaml_and_json_say_the_same() {
         let loaded = folder.load().unwrap();
         assert_eq!(loaded.settings.job.as_str(), "telemetry");
         assert_eq!(loaded.settings.sources[0].path, folder.dir.path().join("data"));
-        assert_eq!(loaded.settings.transfer.concurrency, 4);
+        assert_eq!(loaded.settings.transfer.concurrency, Some(4));
         assert_eq!(source(&loaded, "job"), ("telemetry", &*format!("file {name}")));
 
         folder.write(name, &text.replace("telemetry", "tele metry"));

@@ -250,8 +250,8 @@ impl Record {
         self.skipped.merge(&batch.skipped);
     }
 
-    /// Once all is said of all files: each that was found must be in the bucket or be a failure. Only a run that was cut
-    /// short may leave some open.
+    /// Once all is said of all files: each that was found must be in the bucket or be a failure, and each source must have
+    /// been walked to its end or be in trouble. Only a run that was cut short may leave some open.
     pub(crate) async fn balance(&mut self, events: &Emitter) {
         if self.is_hopeless || self.is_interrupted() {
             return;
@@ -262,6 +262,20 @@ impl Record {
             let message = format!("{open} files are unaccounted for; this is a defect, please report it");
             self.fail(events, Fatal { kind: FailureKind::Other, message }).await;
         }
+        // A source that is missing, or a catalog that broke while it was walked, has failed the run already.
+        if self.fatal.is_none()
+            && let Some(path) = self.half_walked_source()
+        {
+            let message = format!("{path} was not walked to its end; this is a defect, please report it");
+            self.fail(events, Fatal { kind: FailureKind::Other, message }).await;
+        }
+    }
+
+    /// A source whose files were not all looked at, and of which no failure says why.
+    fn half_walked_source(&self) -> Option<String> {
+        let mut sources = self.sources.iter().zip(&self.troubled);
+        let (source, _) = sources.find(|(source, is_troubled)| !source.walked && !**is_troubled)?;
+        Some(source.path.clone())
     }
 
     pub(crate) async fn failure(&mut self, events: &Emitter, failure: Failure) {
@@ -638,6 +652,50 @@ mod tests {
         cancel.cancel();
         record.balance(&events).await;
         assert_eq!((record.outcome(), record.warnings.len()), (Outcome::Interrupted, 0), "it left some open");
+    }
+
+    #[tokio::test]
+    async fn a_source_that_was_left_half_way_for_no_reason_fails_the_run() {
+        let (events, _watcher) = emitter();
+        let cancel = CancellationToken::new();
+        let half = || {
+            let mut record = record(&cancel);
+            record.saw(&PlanBatch { is_whole: false, ..batch_of(4) });
+            record.uploaded.files = 3;
+            record
+        };
+
+        let mut forgotten = half();
+        forgotten.balance(&events).await;
+        let message = "/data was not walked to its end; this is a defect, please report it";
+        assert_eq!(forgotten.fatal, Some(fatal(FailureKind::Other, message)));
+
+        let mut whole = half();
+        whole.saw(&PlanBatch { is_whole: true, ..PlanBatch::default() });
+        whole.balance(&events).await;
+        assert_eq!(whole.outcome(), Outcome::Success);
+
+        let unreadable = Failure {
+            path: "/data/locked".to_owned(),
+            kind: FailureKind::Unreadable,
+            message: "permission denied".to_owned(),
+            attempts: 0,
+        };
+        let mut troubled = half();
+        troubled.saw(&PlanBatch { lines: vec![Planned::Fail(unreadable.clone())], ..PlanBatch::default() });
+        troubled.failure(&events, unreadable).await;
+        troubled.balance(&events).await;
+        assert_eq!(troubled.outcome(), Outcome::Partial, "a failure says why");
+
+        let mut missing = half();
+        missing.miss_source(&events, "/data is gone".to_owned()).await;
+        missing.balance(&events).await;
+        assert_eq!(missing.fatal, Some(fatal(FailureKind::SourceMissing, "/data is gone")));
+
+        let mut interrupted = half();
+        cancel.cancel();
+        interrupted.balance(&events).await;
+        assert_eq!(interrupted.outcome(), Outcome::Interrupted);
     }
 
     #[tokio::test]
