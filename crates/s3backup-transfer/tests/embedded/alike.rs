@@ -1,6 +1,7 @@
 //! Both paths say the same to the server.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use s3backup_transfer::{
     Bucket, ChecksumKind, ConnectOptions, Engine, HttpPath, ObjectSettings, Sse, StaticCredentials,
@@ -39,7 +40,7 @@ async fn sent_by(http: HttpPath, kind: ChecksumKind, settings: &ObjectSettings) 
     let uploads = [("small é", noise(1, 100)), ("large", noise(2, PART + 1))];
     let uploads = uploads.map(|(name, bytes)| {
         let upload = store.file(name, &bytes);
-        let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_795_431_600);
+        let old = SystemTime::UNIX_EPOCH + Duration::from_hours(498_731);
         std::fs::File::options().write(true).open(store.path(name)).unwrap().set_modified(old).unwrap();
         let entry = crate::common::entry(store.folder.path(), name);
         s3backup_transfer::Upload { entry, ..upload }

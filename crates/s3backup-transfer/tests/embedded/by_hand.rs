@@ -1,5 +1,6 @@
 //! Servers, proxies and taps made by hand: they do what no proper server does, and see what comes over the line.
 
+use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -34,8 +35,10 @@ impl Request {
 
     /// The value of a field that must be there.
     #[track_caller]
+    #[expect(clippy::panic, reason = "a helper of tests")]
     pub(crate) fn said(&self, name: &str) -> &str {
-        self.field(name).unwrap_or_else(|| panic!("no {name}: {self:?}"))
+        let Some(value) = self.field(name) else { panic!("no {name}: {self:?}") };
+        value
     }
 
     pub(crate) fn is(&self, method: &str) -> bool {
@@ -127,12 +130,12 @@ pub(crate) struct ByHand {
     pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Request>>>,
     connections: Arc<Mutex<usize>>,
-    task: JoinHandle<()>,
+    listening: JoinHandle<()>,
 }
 
 impl Drop for ByHand {
     fn drop(&mut self) {
-        self.task.abort();
+        self.listening.abort();
     }
 }
 
@@ -160,7 +163,7 @@ impl ByHand {
         let seen: Arc<Mutex<Vec<Request>>> = Arc::default();
         let connections: Arc<Mutex<usize>> = Arc::default();
         let (log, count) = (Log(Arc::clone(&seen)), Arc::clone(&connections));
-        let task = tokio::spawn(async move {
+        let listening = tokio::spawn(async move {
             let mut talks = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 *count.lock().unwrap() += 1;
@@ -168,7 +171,7 @@ impl ByHand {
                 talks.spawn(talk(Line::new(stream), log.clone()));
             }
         });
-        Self { address, seen, connections, task }
+        Self { address, seen, connections, listening }
     }
 
     /// Answers each whole request with what `answer` makes of it and of its number, from 1.
@@ -222,7 +225,7 @@ where
         None => format!("{}\r\n", request.line),
     };
     for (name, value) in &request.fields {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        let _ = write!(head, "{name}: {value}\r\n");
     }
     head.push_str("connection: close\r\n\r\n");
     let mut upstream = TcpStream::connect(behind).await?;

@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use s3backup_local_s3::{Fault, FaultKind, Operation};
+use s3backup_local_s3::{Fault, FaultKind, LocalS3, Operation};
 use s3backup_transfer::{Bucket, ConnectOptions, Engine, HttpPath, RetrySettings, StaticCredentials};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -44,7 +44,7 @@ async fn sends_two_files() {
     let server = store.as_ref().map(Store::server);
     let options = ConnectOptions {
         bucket: "bucket".to_owned(),
-        endpoint: endpoint.or_else(|| server.map(|server| server.endpoint())),
+        endpoint: endpoint.or_else(|| server.map(LocalS3::endpoint)),
         credentials: server.map(|server| StaticCredentials::new(server.access_key(), server.secret_key())),
         http: crate::HTTP,
         ..ConnectOptions::default()

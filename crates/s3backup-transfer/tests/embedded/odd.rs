@@ -157,8 +157,8 @@ async fn a_refusal_in_chunks() {
         if number > 1 {
             return request.ok();
         }
-        let chunks = ["<Error><Co", "de>SlowDown</Code><Message>no</Message></Er", "ror>"];
-        let chunks: String = chunks.iter().map(|text| format!("{:X};a=b\r\n{text}\r\n", text.len())).collect();
+        let pieces = ["<Error><Co", "de>SlowDown</Code><Message>no</Message></Er", "ror>"];
+        let chunks = pieces.map(|text| format!("{:X};a=b\r\n{text}\r\n", text.len())).concat();
         format!("HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\nx-t: 1\r\n\r\n")
     })
     .await;
@@ -240,12 +240,11 @@ async fn what_follows_a_reply_is_no_reply() {
 
 #[tokio::test]
 async fn replies_that_are_no_proper_http() {
-    let two_lengths = |request: &Request| request.ok().replace("etag", "content-length: 1\r\netag");
-    let endless = |_: &Request| format!("HTTP/1.1 200 OK\r\nx: {}", "x".repeat(1 << 20));
-    let none = |_: &Request| "SSH-2.0-OpenSSH_9.2\r\n".to_owned();
-    let endings: [(&str, fn(&Request) -> String); 3] =
-        [("two lengths", two_lengths), ("no end", endless), ("no proper HTTP", none)];
-    for (says, reply) in endings {
+    let two_lengths: fn(&Request) -> String = |request| request.ok().replace("etag", "content-length: 1\r\netag");
+    let endless: fn(&Request) -> String = |_| format!("HTTP/1.1 200 OK\r\nx: {}", "x".repeat(1 << 20));
+    let none: fn(&Request) -> String = |_| "SSH-2.0-OpenSSH_9.2\r\n".to_owned();
+    let replies = [("two lengths", two_lengths), ("no end", endless), ("no proper HTTP", none)];
+    for (says, reply) in replies {
         let server = ByHand::answering(move |_, request| reply(request)).await;
         let error = write(&one_try_on(&server).await, noise(1, 100)).await.unwrap_err();
         assert!(matches!(error, Error::NoAnswer { .. }) && error.is_retryable(), "{says}: {error:?}");
