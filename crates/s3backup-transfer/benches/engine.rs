@@ -42,6 +42,7 @@ impl Bench {
             region: Some(server.region().to_owned()),
             endpoint: Some(server.endpoint()),
             credentials: Some(StaticCredentials::new(server.access_key(), server.secret_key())),
+            ..ConnectOptions::default()
         };
         let bucket = runtime.block_on(Bucket::connect(&options)).unwrap();
         Self { runtime, bucket, _server: server, round: 0 }

@@ -278,7 +278,6 @@ struct Answer<'a> {
 }
 
 /// Bytes on their way here.
-#[expect(clippy::large_enum_variant, reason = "there is one a request")]
 enum Body<'a> {
     Sdk(ByteStream),
     Wire {

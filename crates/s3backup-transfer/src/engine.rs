@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use s3backup_model::manifest::StoredChecksum;
 use s3backup_model::{Entry, FileStat, Key};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -245,7 +245,7 @@ impl Drop for KeyGuard<'_> {
 impl Engine {
     /// An engine for one run. Sends nothing yet.
     pub fn new(bucket: Bucket, settings: TransferSettings, objects: ObjectSettings) -> Self {
-        let memory_kib = settings.memory_bytes / 8 * FILES_SHARE >> 10;
+        let memory_kib = (settings.memory_bytes / 8 * FILES_SHARE) >> 10;
         let memory_kib = u32::try_from(memory_kib).unwrap_or(u32::MAX >> 4).clamp(1, u32::MAX >> 4);
         let (small, parts) = match settings.concurrency {
             Some(limit) => {
@@ -390,8 +390,8 @@ impl Reader {
     }
 }
 
-/// What came of reading a small file, and the memory that it has.
-type Small = (Result<WholeFile, Error>, OwnedSemaphorePermit);
+/// What came of reading a small file, and the memory that it has together with those that were read with it.
+type Small = (Result<WholeFile, Error>, Arc<OwnedSemaphorePermit>);
 
 /// A file that was taken up, and its bytes where it is small.
 struct Taken {
@@ -404,18 +404,21 @@ struct Taken {
 async fn read_batch(shared: Arc<Shared>, uploads: Vec<Upload>, cancel: CancellationToken) -> Vec<Taken> {
     let mut taken = Vec::with_capacity(uploads.len());
     let mut wanted = Vec::with_capacity(uploads.len());
+    let mut kib = 0_u32;
     for upload in uploads {
-        let mut memory = None;
-        if is_small(upload.entry.stat.size) && shared.is_whole(upload.entry.stat.size) {
-            let gate = Gate { cancel: Some(&cancel), ..Gate::default() };
-            let kib = shared.kib_of(upload.entry.stat.size);
-            let permit = gate.unless_cancelled(Arc::clone(&shared.memory).acquire_many_owned(kib)).await;
-            let Ok(Ok(permit)) = permit else { return Vec::new() };
-            memory = Some(permit);
-            wanted.push((upload.entry.path(), upload.follow_symlinks, upload.entry.stat.size));
+        let size = upload.entry.stat.size;
+        let is_wanted = is_small(size) && shared.is_whole(size);
+        if is_wanted {
+            kib = kib.saturating_add(shared.kib_of(size)).min(shared.memory_kib);
+            wanted.push((upload.entry.path(), upload.follow_symlinks, size));
         }
-        taken.push((upload, memory));
+        taken.push((upload, is_wanted));
     }
+    // At once for all of them: one that waits for more while it has some could wait for itself.
+    let gate = Gate { cancel: Some(&cancel), ..Gate::default() };
+    let memory = gate.unless_cancelled(Arc::clone(&shared.memory).acquire_many_owned(kib)).await;
+    let Ok(Ok(memory)) = memory else { return Vec::new() };
+    let memory = Arc::new(memory);
     let buffers = shared.buffers.clone();
     let (kind, count) = (shared.settings.checksum, u32::try_from(wanted.len()).unwrap_or(1).max(1));
     let read = on_blocking_thread(move || {
@@ -432,9 +435,9 @@ async fn read_batch(shared: Arc<Shared>, uploads: Vec<Upload>, cancel: Cancellat
         Ok((read, took)) => (read.into_iter(), took, String::new()),
         Err(error) => (Vec::new().into_iter(), Duration::ZERO, error.to_line()),
     };
-    let taken = taken.into_iter().map(|(upload, memory)| {
-        let small =
-            memory.map(|memory| (read.next().unwrap_or_else(|| Err(Error::Defect(defect.clone()))), memory));
+    let taken = taken.into_iter().map(|(upload, is_wanted)| {
+        let read = || read.next().unwrap_or_else(|| Err(Error::Defect(defect.clone())));
+        let small = is_wanted.then(read).map(|read| (read, Arc::clone(&memory)));
         Taken { upload, small, took }
     });
     taken.collect()
@@ -500,17 +503,28 @@ impl FileTransfer {
         self.say(Update::Done(Box::new(done))).await;
     }
 
-    async fn send_alone(&self, entry: &Entry, small: Option<Small>) -> Result<Stored, Error> {
-        let _guard = self.alone_with_key().await?;
+    async fn send_alone(&self, entry: &Entry, mut small: Option<Small>) -> Result<Stored, Error> {
+        let _guard = if let Some(guard) = self.take_key() {
+            guard
+        } else {
+            // Who has the key may need the memory.
+            small = None;
+            self.alone_with_key().await?
+        };
         self.send(entry, small).await
+    }
+
+    fn take_key(&self) -> Option<KeyGuard<'_>> {
+        let is_free = self.shared.keys().insert(self.key.clone());
+        is_free.then(|| KeyGuard { shared: &self.shared, key: &self.key })
     }
 
     /// Waits until no other file of this run is on its way to the same key; then the object there tells whose it is.
     async fn alone_with_key(&self) -> Result<KeyGuard<'_>, Error> {
         loop {
             let freed = self.shared.key_freed.notified();
-            if self.shared.keys().insert(self.key.clone()) {
-                return Ok(KeyGuard { shared: &self.shared, key: &self.key });
+            if let Some(guard) = self.take_key() {
+                return Ok(guard);
             }
             self.gate().unless_cancelled(freed).await?;
         }
@@ -528,8 +542,12 @@ impl FileTransfer {
             let sent = if let Some((read, _memory)) = small.take() {
                 self.send_whole(&path, &mut size, read?, None).await?
             } else if self.shared.is_whole(size) {
-                let slot = if is_small(size) { None } else { Some(self.part_slot().await?) };
-                let _memory = self.reserve(size).await?;
+                let (slot, _memory) = if is_small(size) {
+                    (None, self.reserve(size).await?)
+                } else {
+                    let (slot, memory) = self.place_for_part(size).await?;
+                    (Some(slot), memory)
+                };
                 let (reserved, kind, buffers) = (size, self.kind(), self.shared.buffers.clone());
                 let read =
                     self.blocking(&path, move |file| file.read_up_to(reserved, kind, &buffers)).await?;
@@ -545,12 +563,12 @@ impl FileTransfer {
     }
 
     /// Memory for `bytes` of the file. Taken before they are read, given back after they are sent.
-    pub(crate) async fn reserve(&self, bytes: u64) -> Result<tokio::sync::SemaphorePermit<'_>, Error> {
+    pub(crate) async fn reserve(&self, bytes: u64) -> Result<SemaphorePermit<'_>, Error> {
         let memory = self.shared.memory.acquire_many(self.shared.kib_of(bytes));
         self.gate().unless_cancelled(memory).await?.map_err(|_| Error::Cancelled)
     }
 
-    pub(crate) async fn large_file_slot(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Error> {
+    pub(crate) async fn large_file_slot(&self) -> Result<SemaphorePermit<'_>, Error> {
         let large = self.gate().unless_cancelled(self.shared.large.acquire()).await?;
         large.map_err(|_| Error::Cancelled)
     }
@@ -565,10 +583,18 @@ impl FileTransfer {
         Gate { weight: 1 + bytes / WEIGHT_BYTES, ..self.gate() }
     }
 
-    /// A slot for a part, or for a file that is as large as one. It comes before the memory and is kept until all is
-    /// over, so that no more is read than can be sent.
-    pub(crate) async fn part_slot(&self) -> Result<Slot<'_>, Error> {
-        self.gate().unless_cancelled(self.shared.parts.acquire()).await
+    /// A slot and memory for a part, or for a file that is as large as one, so that no more is read than can be sent. The
+    /// slot is kept until all is over.
+    ///
+    /// Who waits for memory has no slot: those who have the memory may be waiting for one.
+    pub(crate) async fn place_for_part(&self, bytes: u64) -> Result<(Slot<'_>, SemaphorePermit<'_>), Error> {
+        let slot = self.gate().unless_cancelled(self.shared.parts.acquire()).await?;
+        if let Ok(memory) = self.shared.memory.try_acquire_many(self.shared.kib_of(bytes)) {
+            return Ok((slot, memory));
+        }
+        drop(slot);
+        let memory = self.reserve(bytes).await?;
+        Ok((self.gate().unless_cancelled(self.shared.parts.acquire()).await?, memory))
     }
 
     /// The gate of who has such a slot.

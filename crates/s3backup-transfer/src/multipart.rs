@@ -250,8 +250,8 @@ impl FileTransfer {
         len: u64,
     ) -> Result<SentPart, PartError> {
         let is_streamed = len > self.shared.settings.memory_bytes;
-        let slot = self.part_slot().await?;
-        let _memory = self.reserve(if is_streamed { STREAM_BYTES } else { len }).await?;
+        let held = if is_streamed { STREAM_BYTES } else { len };
+        let (slot, _memory) = self.place_for_part(held).await?;
         let (reader, kind, cancel) = (file.clone(), self.kind(), self.cancel.clone());
         let buffers = self.shared.buffers.clone();
         let read = on_blocking_thread(move || {

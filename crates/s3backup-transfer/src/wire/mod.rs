@@ -1,7 +1,7 @@
 //! The fast path: requests that carry the bytes of files, over HTTP/1.1 by hand.
 //!
 //! On small files the SDK's general pipeline costs several times what reading, hashing and sending cost together. So
-//! PutObject, UploadPart and GetObject are made here, and everything else stays with the SDK; also for these three
+//! `PutObject`, `UploadPart` and `GetObject` are made here, and everything else stays with the SDK; also for these three
 //! it says where the server is, in which region, and who signs ([`Wire::open`]). What is out of the ordinary (S3 Express,
 //! access points in many regions, SOCKS proxies) is left to the SDK entirely.
 
@@ -302,7 +302,7 @@ impl Place {
         let host = url.authority()?.as_str().to_owned();
         let path = url.path().strip_suffix(SAMPLE)?.to_owned();
         let region = region.to_owned();
-        Some(Self { host, path, region, url })
+        Some(Self { url, host, path, region })
     }
 }
 

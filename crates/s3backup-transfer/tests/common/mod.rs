@@ -95,7 +95,7 @@ impl Store {
         let client = client(endpoint, access_key, secret_key);
         let bucket = match crate::HTTP {
             HttpPath::Sdk => Bucket::from_client(&client, &name),
-            http => {
+            http @ HttpPath::Fast => {
                 let options = ConnectOptions {
                     bucket: name.clone(),
                     region: Some("us-east-1".to_owned()),
@@ -269,6 +269,29 @@ pub(crate) fn noise(seed: u64, len: u64) -> Vec<u8> {
 /// Sends `uploads`, and gives all that the engine said.
 pub(crate) async fn run(engine: Engine, uploads: Vec<Upload>) -> Said {
     run_until(engine, uploads, CancellationToken::new()).await
+}
+
+/// The same, each only when the one before it has ended.
+pub(crate) async fn run_one_by_one(engine: Engine, uploads: Vec<Upload>) -> Said {
+    let (to_engine, planned) = mpsc::channel(1);
+    let (said, mut updates) = mpsc::channel(4);
+    let mut heard = Said::default();
+    let feeding = async {
+        for upload in uploads {
+            to_engine.send(upload).await.expect("the engine takes it");
+            let ended = heard.done.len() + 1;
+            while heard.done.len() < ended {
+                heard.note(updates.recv().await.expect("the engine says how it ended"));
+            }
+        }
+        drop(to_engine);
+        while let Some(update) = updates.recv().await {
+            heard.note(update);
+        }
+    };
+    let both = futures::future::join(engine.run(planned, said, CancellationToken::new()), feeding);
+    tokio::time::timeout(2 * PATIENCE, both).await.expect("the engine ends");
+    heard
 }
 
 pub(crate) async fn run_until(engine: Engine, uploads: Vec<Upload>, cancel: CancellationToken) -> Said {

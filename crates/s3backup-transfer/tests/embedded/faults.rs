@@ -9,7 +9,7 @@ use s3backup_transfer::{
     ChecksumKind, Engine, Error, RetrySettings, TransferSettings, Upload, crc64nvme_base64,
 };
 
-use crate::common::{KINDS, PART, Store, noise, objects, of_kind, quick, run, settings};
+use crate::common::{KINDS, PART, Store, noise, objects, of_kind, quick, run, run_one_by_one, settings};
 
 /// Every operation by which files are sent.
 const SENDING: [Operation; 4] = [
@@ -263,8 +263,7 @@ async fn without_conditions_nothing_strange_is_overwritten() {
             store.file("strange", &one),
         ];
         // One after the other, so that the server is known by the first.
-        let settings = TransferSettings { concurrency: Some(1), ..settings() };
-        let said = run(store.engine(settings, objects("run-1")), uploads).await;
+        let said = run_one_by_one(store.engine(settings(), objects("run-1")), uploads).await;
         let went_well: Vec<bool> = said.done.iter().map(|done| done.result.is_ok()).collect();
         assert_eq!(went_well, [true, true, false, false], "{:?}", said.done);
         for done in &said.done[2..] {
@@ -286,8 +285,7 @@ async fn what_is_not_implemented_need_not_be_conditions() {
         let body = b"somebody else's".to_vec();
         store.client.put_object().bucket(&store.name).key("strange").body(body.into()).send().await.unwrap();
         let uploads = vec![store.file("odd", &noise(1, size)), store.file("strange", &noise(2, size))];
-        let settings = TransferSettings { concurrency: Some(1), ..settings() };
-        let said = run(store.engine(settings, objects("run-1")), uploads).await;
+        let said = run_one_by_one(store.engine(settings(), objects("run-1")), uploads).await;
         assert_eq!(said.warnings, [""; 0]);
         let odd = said.done[0].result.as_ref().unwrap_err();
         assert!(odd.service().is_some_and(|refusal| refusal.status == 501), "{odd:?}");
