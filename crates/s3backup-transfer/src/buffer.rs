@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use memmap2::MmapMut;
 
-/// Buffers above this size are mapped: the allocator's own threshold before it grows (`mallopt(3)`,
-/// `M_MMAP_THRESHOLD`).
-const MOST_HEAP_BYTES: usize = 128 << 10;
+/// Buffers above this size are mapped: those that are used again cost neither a fresh page nor its zeroing, of which a
+/// smaller one has too little to matter.
+const MOST_HEAP_BYTES: usize = 16 << 10;
 
 /// The most that is kept for what is read next: a part of the usual size.
 const MOST_IDLE_BYTES: usize = 8 << 20;
