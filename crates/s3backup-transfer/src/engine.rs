@@ -6,15 +6,16 @@ use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use s3backup_model::manifest::StoredChecksum;
 use s3backup_model::{Entry, FileStat, Key};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit, mpsc};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::batch::{BATCH, READING, Reader, Small, Taken, is_small, read_batch};
 use crate::body::{Progress, Watch};
 use crate::bucket::{Attempt, Gate, found};
 use crate::buffer::{self, Buffers};
@@ -22,7 +23,7 @@ use crate::known::Known;
 use crate::level::Bounds;
 use crate::object::ObjectInfo;
 use crate::pace::Pace;
-use crate::read::{self, MAX_READS, Read, WholeFile};
+use crate::read::{self, MAX_READS, Read};
 use crate::slots::{Slot, Slots};
 use crate::{
     Bucket, ChecksumKind, Error, MAX_OBJECT_BYTES, ObjectSettings, TransferSettings, UploadJournal,
@@ -50,23 +51,8 @@ pub(crate) const PARTS: Bounds = Bounds { start: 3, least: 2, most: 64 };
 /// Files that are at work beyond those whose requests are in flight: they are being read, or wait to be sent again.
 const AHEAD: usize = 64;
 
-/// What counts as small: to read it costs less than to send it, and a thousand of them fit the memory.
-const SMALL_BYTES: u64 = 128 << 10;
-
-/// Files that are read in one go on one thread: what it costs to wake another thread is more than to read a small file.
-const BATCH: usize = 16;
-
-/// Bytes that are read in one go.
-const BATCH_BYTES: u64 = 512 << 10;
-
-/// Reading goes to as many threads as files are slow to read: when a batch takes longer than this, the next is smaller.
-const BATCH_TIME: Duration = Duration::from_millis(2);
-
 /// What counts as much as a request of its own.
 const WEIGHT_BYTES: u64 = 64 << 10;
-
-/// The most files that are being read at the same time.
-const READING: usize = 64;
 
 /// One file to send.
 #[derive(Clone, Debug)]
@@ -196,8 +182,8 @@ pub(crate) struct Shared {
     /// Parts in flight.
     parts: Arc<Slots>,
     /// Memory for bytes of files, in KiB.
-    memory: Arc<Semaphore>,
-    memory_kib: u32,
+    pub(crate) memory: Arc<Semaphore>,
+    pub(crate) memory_kib: u32,
     large: Semaphore,
     pub(crate) buffers: Buffers,
     /// Keys of files on their way: conditions of writes do not hold on every server between two at the same time.
@@ -211,13 +197,13 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// Whether a file of this size goes in one request, from memory.
-    fn is_whole(&self, size: u64) -> bool {
+    pub(crate) fn is_whole(&self, size: u64) -> bool {
         let part_size = part_size_for(size, self.settings.part_size_bytes);
         size <= part_size.min(self.settings.memory_bytes)
     }
 
     /// The memory that so many bytes of a file take.
-    fn kib_of(&self, bytes: u64) -> u32 {
+    pub(crate) fn kib_of(&self, bytes: u64) -> u32 {
         let bytes = buffer::size_for(bytes) + FILE_OVERHEAD_BYTES;
         let kib = u32::try_from(bytes >> 10).unwrap_or(u32::MAX);
         kib.min(self.memory_kib)
@@ -344,103 +330,6 @@ impl Engine {
         // What is left when the time is up ends here, and nothing is said after this returns.
         tasks.shutdown().await;
     }
-}
-
-/// Whether a file is read together with others, and sent with many at a time; larger ones are treated like parts.
-fn is_small(size: u64) -> bool {
-    size <= SMALL_BYTES
-}
-
-/// How files are taken up.
-struct Reader {
-    /// Not begun yet.
-    next: Vec<Upload>,
-    /// How many are being read.
-    files: usize,
-    /// How many to read in one go.
-    batch: usize,
-    /// How long one takes, smoothed.
-    per_file: Duration,
-}
-
-impl Default for Reader {
-    fn default() -> Self {
-        Self { next: Vec::with_capacity(BATCH), files: 0, batch: BATCH, per_file: Duration::ZERO }
-    }
-}
-
-impl Reader {
-    /// Files that go to one thread: some small ones, or one.
-    fn take_batch(&mut self) -> Vec<Upload> {
-        let mut bytes = 0;
-        let fit = self.next.iter().take_while(|upload| {
-            bytes += upload.entry.stat.size;
-            bytes <= BATCH_BYTES
-        });
-        let count = fit.count().max(1);
-        self.files += count;
-        self.next.drain(..count).collect()
-    }
-
-    /// Hears how long it took to read one.
-    fn note(&mut self, took: Duration) {
-        self.per_file = (self.per_file * 7 + took) / 8;
-        let fit = BATCH_TIME.as_nanos() / self.per_file.as_nanos().max(1);
-        self.batch = usize::try_from(fit).unwrap_or(BATCH).clamp(1, BATCH);
-    }
-}
-
-/// What came of reading a small file, and the memory that it has together with those that were read with it.
-type Small = (Result<WholeFile, Error>, Arc<OwnedSemaphorePermit>);
-
-/// A file that was taken up, and its bytes where it is small.
-struct Taken {
-    upload: Upload,
-    small: Option<Small>,
-    took: Duration,
-}
-
-/// Reads the small ones of some files on one thread. Nothing of them is left when it is cancelled or dropped.
-async fn read_batch(shared: Arc<Shared>, uploads: Vec<Upload>, cancel: CancellationToken) -> Vec<Taken> {
-    let mut taken = Vec::with_capacity(uploads.len());
-    let mut wanted = Vec::with_capacity(uploads.len());
-    let mut kib = 0_u32;
-    for upload in uploads {
-        let size = upload.entry.stat.size;
-        let is_wanted = is_small(size) && shared.is_whole(size);
-        if is_wanted {
-            kib = kib.saturating_add(shared.kib_of(size)).min(shared.memory_kib);
-            wanted.push((upload.entry.path(), upload.follow_symlinks, size));
-        }
-        taken.push((upload, is_wanted));
-    }
-    // At once for all of them: one that waits for more while it has some could wait for itself.
-    let gate = Gate { cancel: Some(&cancel), ..Gate::default() };
-    let memory = gate.unless_cancelled(Arc::clone(&shared.memory).acquire_many_owned(kib)).await;
-    let Ok(Ok(memory)) = memory else { return Vec::new() };
-    let memory = Arc::new(memory);
-    let buffers = shared.buffers.clone();
-    let (kind, count) = (shared.settings.checksum, u32::try_from(wanted.len()).unwrap_or(1).max(1));
-    let read = on_blocking_thread(move || {
-        let begun = Instant::now();
-        let read: Vec<_> = wanted
-            .into_iter()
-            .map(|(path, follow, size)| {
-                read::open(&path, follow).and_then(|file| file.read_up_to(size, kind, &buffers))
-            })
-            .collect();
-        Ok((read, begun.elapsed() / count))
-    });
-    let (mut read, took, defect) = match read.await {
-        Ok((read, took)) => (read.into_iter(), took, String::new()),
-        Err(error) => (Vec::new().into_iter(), Duration::ZERO, error.to_line()),
-    };
-    let taken = taken.into_iter().map(|(upload, is_wanted)| {
-        let read = || read.next().unwrap_or_else(|| Err(Error::Defect(defect.clone())));
-        let small = is_wanted.then(read).map(|read| (read, Arc::clone(&memory)));
-        Taken { upload, small, took }
-    });
-    taken.collect()
 }
 
 #[derive(Debug, Default)]

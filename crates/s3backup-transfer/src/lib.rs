@@ -26,6 +26,7 @@
 //! - Memory is bounded by [`TransferSettings::memory_bytes`] and the number of requests, whatever the files are.
 
 mod bandwidth;
+mod batch;
 mod body;
 mod bucket;
 mod buffer;
