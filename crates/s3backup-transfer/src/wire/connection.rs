@@ -183,6 +183,13 @@ impl Connection {
         }
         // The head goes with the first piece.
         let bytes = ready!(body.poll_next(context))?;
+        // Asked before each further piece: a server that has spoken wants none, though there be room for it.
+        if head.is_empty()
+            && !bytes.is_empty()
+            && let Poll::Ready(spoke) = self.poll_spoken(context)
+        {
+            return Poll::Ready(spoke);
+        }
         if gait.allowed == 0 && !bytes.is_empty() {
             let step = bytes.len().min(gait.step);
             ready!(gait.turn.poll_pass(context, step, |until| watch.progress.hold_until(until)));
@@ -206,16 +213,19 @@ impl Connection {
             }
             Poll::Ready(Ok(sent)) => Poll::Ready(Ok(sent)),
             // The server may have answered and then closed its side; its words say more than the broken pipe.
-            Poll::Ready(Err(error)) => match self.poll_fill(context) {
-                Poll::Ready(Ok(count)) if count > 0 => Poll::Ready(Ok(Sent::Answered)),
+            Poll::Ready(Err(error)) => match self.poll_spoken(context) {
+                Poll::Ready(Ok(answered)) => Poll::Ready(Ok(answered)),
                 _ => Poll::Ready(Err(error)),
             },
-            Poll::Pending => match self.poll_fill(context) {
-                Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
-                Poll::Ready(Ok(_)) => Poll::Ready(Ok(Sent::Answered)),
-                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-                Poll::Pending => Poll::Pending,
-            },
+            Poll::Pending => self.poll_spoken(context),
+        }
+    }
+
+    /// Whether the server said something before it was its turn.
+    fn poll_spoken(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Sent>> {
+        match ready!(self.poll_fill(context))? {
+            0 => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            _ => Poll::Ready(Ok(Sent::Answered)),
         }
     }
 

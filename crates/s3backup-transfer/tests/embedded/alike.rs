@@ -28,7 +28,7 @@ async fn sent_by(http: HttpPath, kind: ChecksumKind, settings: &ObjectSettings) 
     let store = Store::embedded().await;
     let server = store.server();
     let behind = server.endpoint().trim_start_matches("http://").parse().unwrap();
-    let tap = ByHand::tap(behind).await;
+    let tap = ByHand::tap(behind);
     let options = ConnectOptions {
         bucket: "bucket".to_owned(),
         region: Some("us-east-1".to_owned()),

@@ -6,8 +6,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
+
+/// How much the kernel takes for a server by hand, which has not read it yet.
+const RECEIVE_BUFFER_BYTES: u32 = 64 << 10;
 
 /// One request as it came over the line.
 #[derive(Clone, Debug)]
@@ -154,11 +157,15 @@ impl Log {
 
 impl ByHand {
     /// `talk` is given each connection; what it reads is seen if it says so to the log.
-    pub(crate) async fn listen<F>(talk: impl Fn(Line, Log) -> F + Send + 'static) -> Self
+    pub(crate) fn listen<F>(talk: impl Fn(Line, Log) -> F + Send + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        // Much that is sent and not read yet would let a client end before anybody could answer.
+        socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1024).unwrap();
         let address = listener.local_addr().unwrap();
         let seen: Arc<Mutex<Vec<Request>>> = Arc::default();
         let connections: Arc<Mutex<usize>> = Arc::default();
@@ -175,7 +182,7 @@ impl ByHand {
     }
 
     /// Answers each whole request with what `answer` makes of it and of its number, from 1.
-    pub(crate) async fn answering(
+    pub(crate) fn answering(
         answer: impl Fn(usize, &Request) -> String + Send + Sync + Clone + 'static,
     ) -> Self {
         Self::listen(move |mut line, log| {
@@ -187,7 +194,6 @@ impl ByHand {
                 }
             }
         })
-        .await
     }
 
     pub(crate) fn url(&self) -> String {
@@ -204,11 +210,10 @@ impl ByHand {
     }
 
     /// Passes each request on to the server at `behind`, and the reply back: one a connection.
-    pub(crate) async fn tap(behind: SocketAddr) -> Self {
+    pub(crate) fn tap(behind: SocketAddr) -> Self {
         Self::listen(move |line, log| async move {
             let _ = pass_on(line, log, behind).await;
         })
-        .await
     }
 }
 

@@ -113,7 +113,7 @@ fn puts(seen: &[Request]) -> Vec<&Request> {
 }
 
 /// A server behind TLS, with a certificate of its own in `ca.pem` of the store's folder.
-async fn behind_tls(store: &Store) -> (ByHand, String) {
+fn behind_tls(store: &Store) -> (ByHand, String) {
     let names = ["127.0.0.1".to_owned(), NAME.to_owned()];
     let made = rcgen::generate_simple_self_signed(names).unwrap();
     let der = made.cert.der().clone();
@@ -133,15 +133,14 @@ async fn behind_tls(store: &Store) -> (ByHand, String) {
                 let _ = pass_on(over(stream), log, behind).await;
             }
         }
-    })
-    .await;
+    });
     (server, path.to_str().unwrap().to_owned())
 }
 
 #[tokio::test]
 async fn a_bundle_of_certificates_is_trusted() {
     let store = Store::embedded().await;
-    let (server, bundle) = behind_tls(&store).await;
+    let (server, bundle) = behind_tls(&store);
     let url = format!("https://{}", server.address);
     let said = said_in(&store, &url, &[("AWS_CA_BUNDLE", &bundle)]).await;
     assert_eq!(said, BOTH);
@@ -158,7 +157,7 @@ async fn a_bundle_of_certificates_is_trusted() {
 #[tokio::test]
 async fn a_certificate_that_is_not_trusted() {
     let store = Store::embedded().await;
-    let (server, _) = behind_tls(&store).await;
+    let (server, _) = behind_tls(&store);
     let url = format!("https://{}", server.address);
     let said = said_in(&store, &url, &[(ONCE, "1")]).await;
     assert_eq!(said.len(), 2, "{said:?}");
@@ -186,14 +185,14 @@ async fn a_bundle_that_cannot_be_used() {
 }
 
 /// A proxy that makes every request at the server of `store`, whatever the URL.
-async fn forward_proxy(store: &Store) -> ByHand {
-    ByHand::tap(address_of(store)).await
+fn forward_proxy(store: &Store) -> ByHand {
+    ByHand::tap(address_of(store))
 }
 
 #[tokio::test]
 async fn a_proxy_for_plain_http() {
     let store = Store::embedded().await;
-    let proxy = forward_proxy(&store).await;
+    let proxy = forward_proxy(&store);
     let with_user = format!("http://user:p%40ss@{}", proxy.address);
     let said = said_in(&store, &format!("http://{NAME}"), &[("HTTP_PROXY", &with_user)]).await;
     assert_eq!(said, BOTH);
@@ -210,7 +209,7 @@ async fn a_proxy_for_plain_http() {
 #[tokio::test]
 async fn loopback_behind_a_proxy_is_not_this_machine() {
     let store = Store::embedded().await;
-    let proxy = forward_proxy(&store).await;
+    let proxy = forward_proxy(&store);
     let said = said_in(&store, &store.server().endpoint(), &[("HTTP_PROXY", &proxy.url())]).await;
     assert_eq!(said, BOTH);
     for request in puts(&proxy.seen()) {
@@ -222,14 +221,14 @@ async fn loopback_behind_a_proxy_is_not_this_machine() {
 #[tokio::test]
 async fn no_proxy_for_some_hosts() {
     let store = Store::embedded().await;
-    let proxy = forward_proxy(&store).await;
+    let proxy = forward_proxy(&store);
     let variables = [("HTTP_PROXY", &*proxy.url()), ("NO_PROXY", "example.com,127.0.0.1")];
     assert_eq!(said_in(&store, &store.server().endpoint(), &variables).await, BOTH);
     assert_eq!(proxy.connections(), 0);
 }
 
 /// A proxy that answers each wish for a tunnel with `answer`, and then is one to `behind`.
-async fn tunnel(answer: &'static str, behind: SocketAddr) -> ByHand {
+fn tunnel(answer: &'static str, behind: SocketAddr) -> ByHand {
     ByHand::listen(move |mut line, log: Log| async move {
         let Some(request) = line.head().await else { return };
         log.note(&request);
@@ -238,14 +237,13 @@ async fn tunnel(answer: &'static str, behind: SocketAddr) -> ByHand {
             line.join(&[], TcpStream::connect(behind).await.unwrap()).await;
         }
     })
-    .await
 }
 
 #[tokio::test]
 async fn a_tunnel_through_a_proxy() {
     let store = Store::embedded().await;
-    let (server, bundle) = behind_tls(&store).await;
-    let proxy = tunnel("HTTP/1.1 200 Connection established\r\n\r\n", server.address).await;
+    let (server, bundle) = behind_tls(&store);
+    let proxy = tunnel("HTTP/1.1 200 Connection established\r\n\r\n", server.address);
     let with_user = format!("http://user:pass@{}", proxy.address);
     let variables = [("HTTPS_PROXY", &*with_user), ("AWS_CA_BUNDLE", &bundle)];
     assert_eq!(said_in(&store, &format!("https://{NAME}"), &variables).await, BOTH);
@@ -268,7 +266,7 @@ async fn a_tunnel_that_is_refused() {
         ("HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 2\r\n\r\nno", "(HTTP 407)"),
     ];
     for (refusal, says) in refusals {
-        let proxy = tunnel(refusal, address_of(&store)).await;
+        let proxy = tunnel(refusal, address_of(&store));
         let variables = [("HTTPS_PROXY", &*proxy.url()), (ONCE, "1")];
         let said = said_in(&store, &format!("https://{NAME}"), &variables).await;
         assert_eq!(said.len(), 2, "{said:?}");
@@ -300,7 +298,7 @@ fn profile(store: &Store, folder: &Path) -> String {
 async fn credentials_that_expire_are_asked_for_again() {
     let store = Store::embedded().await;
     store.server().faults().add(Fault::new(FaultKind::ExpiredToken).on(Operation::PutObject).first(1));
-    let server = ByHand::tap(address_of(&store)).await;
+    let server = ByHand::tap(address_of(&store));
     let config = profile(&store, store.folder.path());
     let variables = [("AWS_CONFIG_FILE", &*config), ("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", "")];
     assert_eq!(said_in(&store, &server.url(), &variables).await, BOTH);

@@ -38,7 +38,7 @@ async fn connections_for_two(server: &ByHand) -> usize {
 
 #[tokio::test]
 async fn one_connection_takes_one_request_after_the_other() {
-    let server = ByHand::answering(|_, request| request.ok()).await;
+    let server = ByHand::answering(|_, request| request.ok());
     assert_eq!(connections_for_two(&server).await, 1);
 }
 
@@ -49,8 +49,7 @@ async fn a_refusal_before_the_body_was_read() {
         let request = line.head().await.unwrap();
         log.note(&request);
         line.say(refusal(503, "SlowDown", "connection: close\r\n")).await;
-    })
-    .await;
+    });
     let error = write(&one_try_on(&server).await, noise(1, 8 * MIB)).await.unwrap_err();
     if crate::HTTP == HttpPath::Fast {
         let refusal = error.service().unwrap_or_else(|| panic!("{error:?}"));
@@ -73,8 +72,7 @@ async fn a_refusal_while_the_body_is_sent() {
                 line.say(request.ok()).await;
             }
         }
-    })
-    .await;
+    });
     let bucket = bucket_on(&server).await;
     write(&bucket, noise(1, 8 * MIB)).await.unwrap();
     assert_eq!(server.seen().len(), 2);
@@ -95,8 +93,7 @@ async fn interim_replies() {
                 line.say("HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n").await;
                 line.say(request.ok()).await;
             }
-        })
-        .await;
+        });
         let bucket = one_try_on(&server).await;
         for seed in 0..2 {
             write(&bucket, noise(seed, len)).await.unwrap();
@@ -117,7 +114,7 @@ async fn a_server_that_closes_after_each_reply() {
         })
     };
     for head in ["HTTP/1.1 200 OK\r\nConnection: close", "HTTP/1.0 200 OK"] {
-        assert_eq!(connections_for_two(&closing(head).await).await, 2, "{head}");
+        assert_eq!(connections_for_two(&closing(head)).await, 2, "{head}");
     }
 }
 
@@ -128,8 +125,7 @@ async fn a_body_that_ends_with_the_connection() {
         let Some(request) = line.request().await else { return };
         log.note(&request);
         line.say("HTTP/1.0 403 Forbidden\r\n\r\n<Error><Code>AccessDenied</Code></Error>").await;
-    })
-    .await;
+    });
     let error = write(&one_try_on(&server).await, noise(1, 100)).await.unwrap_err();
     assert_eq!(error.service().map(|refusal| &*refusal.code), Some("AccessDenied"), "{error:?}");
 }
@@ -146,8 +142,7 @@ async fn a_good_reply_without_a_length() {
             log.note(&request);
             line.say(request.ok().replace("content-length: 0\r\n", "")).await;
         }
-    })
-    .await;
+    });
     assert_eq!(connections_for_two(&server).await, 2);
 }
 
@@ -160,8 +155,7 @@ async fn a_refusal_in_chunks() {
         let pieces = ["<Error><Co", "de>SlowDown</Code><Message>no</Message></Er", "ror>"];
         let chunks = pieces.map(|text| format!("{:X};a=b\r\n{text}\r\n", text.len())).concat();
         format!("HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\nx-t: 1\r\n\r\n")
-    })
-    .await;
+    });
     let bucket = one_try_on(&server).await;
     let error = write(&bucket, noise(1, 100)).await.unwrap_err();
     assert_eq!(error.service().map(|refusal| &*refusal.code), Some("SlowDown"), "{error:?}");
@@ -179,8 +173,7 @@ async fn a_reply_that_comes_byte_by_byte() {
                 tokio::task::yield_now().await;
             }
         }
-    })
-    .await;
+    });
     assert_eq!(connections_for_two(&server).await, 1);
 }
 
@@ -200,7 +193,6 @@ async fn a_connection_that_was_closed_while_it_was_idle() {
                 closed.notify_one();
             }
         })
-        .await
     };
     let bucket = one_try_on(&server).await;
     for seed in 0..3 {
@@ -222,8 +214,7 @@ async fn a_connection_that_is_closed_under_the_next_request() {
         if let Some(request) = line.request().await {
             log.note(&request);
         }
-    })
-    .await;
+    });
     let bucket = bucket_on(&server).await;
     write(&bucket, noise(1, 100)).await.unwrap();
     write(&bucket, noise(2, 100)).await.unwrap();
@@ -233,7 +224,7 @@ async fn a_connection_that_is_closed_under_the_next_request() {
 #[tokio::test]
 async fn what_follows_a_reply_is_no_reply() {
     for garbage in ["HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n", "x"] {
-        let server = ByHand::answering(move |_, request| format!("{}{garbage}", request.ok())).await;
+        let server = ByHand::answering(move |_, request| format!("{}{garbage}", request.ok()));
         assert_eq!(connections_for_two(&server).await, 2, "{garbage}");
     }
 }
@@ -245,7 +236,7 @@ async fn replies_that_are_no_proper_http() {
     let none: fn(&Request) -> String = |_| "SSH-2.0-OpenSSH_9.2\r\n".to_owned();
     let replies = [("two lengths", two_lengths), ("no end", endless), ("no proper HTTP", none)];
     for (says, reply) in replies {
-        let server = ByHand::answering(move |_, request| reply(request)).await;
+        let server = ByHand::answering(move |_, request| reply(request));
         let error = write(&one_try_on(&server).await, noise(1, 100)).await.unwrap_err();
         assert!(matches!(error, Error::NoAnswer { .. }) && error.is_retryable(), "{says}: {error:?}");
         if crate::HTTP == HttpPath::Fast {

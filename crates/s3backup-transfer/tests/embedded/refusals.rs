@@ -35,14 +35,14 @@ async fn write_to(server: &ByHand, count: u64) -> Result<(), Error> {
 #[tokio::test]
 async fn a_wrong_clock_is_set_by_that_of_the_server() {
     let answer = |_, request: &Request| if is_in_time(request) { request.ok() } else { too_skewed() };
-    let server = ByHand::answering(answer).await;
+    let server = ByHand::answering(answer);
     write_to(&server, 3).await.unwrap();
     assert_eq!(server.seen().len(), 4, "one repeat, at the first");
 }
 
 #[tokio::test]
 async fn a_server_that_refuses_its_own_time() {
-    let server = ByHand::answering(|_, _| too_skewed()).await;
+    let server = ByHand::answering(|_, _| too_skewed());
     let error = write_to(&server, 1).await.unwrap_err();
     assert!(error.is_fatal() && error.to_line().contains("set the clock"), "{error:?}");
     assert_eq!(server.seen().len(), 2);
@@ -51,7 +51,7 @@ async fn a_server_that_refuses_its_own_time() {
 #[tokio::test]
 async fn a_bucket_in_another_region() {
     let redirect = refusal(301, "PermanentRedirect", "x-amz-bucket-region: eu-west-1\r\n");
-    let server = ByHand::answering(move |_, _| redirect.clone()).await;
+    let server = ByHand::answering(move |_, _| redirect.clone());
     let error = write_to(&server, 1).await.unwrap_err();
     assert_eq!(error.kind(), FailureKind::Bucket, "{error:?}");
     assert!(error.is_fatal() && error.to_line().contains("eu-west-1"), "{}", error.to_line());
