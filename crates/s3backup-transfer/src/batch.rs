@@ -1,5 +1,6 @@
 //! Small files are read some at a time on one thread: to wake another thread costs more than to read a small file.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,8 +34,6 @@ pub(crate) fn is_small(size: u64) -> bool {
 
 /// How files are taken up.
 pub(crate) struct Reader {
-    /// Not begun yet.
-    pub(crate) next: Vec<Upload>,
     /// How many are being read.
     pub(crate) files: usize,
     /// How many to read in one go.
@@ -45,21 +44,21 @@ pub(crate) struct Reader {
 
 impl Default for Reader {
     fn default() -> Self {
-        Self { next: Vec::with_capacity(BATCH), files: 0, batch: BATCH, per_file: Duration::ZERO }
+        Self { files: 0, batch: BATCH, per_file: Duration::ZERO }
     }
 }
 
 impl Reader {
-    /// Files that go to one thread: some small ones, or one.
-    pub(crate) fn take_batch(&mut self) -> Vec<Upload> {
+    /// Takes files that go to one thread; none when there are none.
+    pub(crate) fn take_batch(&mut self, files: &mut VecDeque<Upload>) -> Option<Vec<Upload>> {
         let mut bytes = 0;
-        let fit = self.next.iter().take_while(|upload| {
+        let fit = files.iter().take(self.batch).take_while(|upload| {
             bytes += upload.entry.stat.size;
             bytes <= BATCH_BYTES
         });
-        let count = fit.count().max(1);
+        let count = fit.count().max(1).min(files.len());
         self.files += count;
-        self.next.drain(..count).collect()
+        (count > 0).then(|| files.drain(..count).collect())
     }
 
     /// Hears how long it took to read one.
@@ -80,31 +79,30 @@ pub(crate) struct Taken {
     pub(crate) took: Duration,
 }
 
-/// Reads the small ones of some files on one thread. Nothing of them is left when it is cancelled or dropped.
+impl Taken {
+    /// A file of which nothing was read.
+    pub(crate) fn unread(upload: Upload) -> Self {
+        Self { upload, small: None, took: Duration::ZERO }
+    }
+}
+
+/// Reads some small files on one thread. Nothing of them is left when it is cancelled or dropped.
 pub(crate) async fn read_batch(
     shared: Arc<Shared>,
     uploads: Vec<Upload>,
     cancel: CancellationToken,
 ) -> Vec<Taken> {
-    let mut taken = Vec::with_capacity(uploads.len());
-    let mut wanted = Vec::with_capacity(uploads.len());
-    let mut kib = 0_u32;
-    for upload in uploads {
-        let size = upload.entry.stat.size;
-        let is_wanted = is_small(size) && shared.is_whole(size);
-        if is_wanted {
-            kib = kib.saturating_add(shared.kib_of(size)).min(shared.memory_kib);
-            wanted.push((upload.entry.path(), upload.follow_symlinks, size));
-        }
-        taken.push((upload, is_wanted));
-    }
+    let kib = uploads.iter().map(|upload| shared.kib_of(upload.entry.stat.size));
+    let kib = kib.fold(0, u32::saturating_add).min(shared.memory_kib);
     // At once for all of them: one that waits for more while it has some could wait for itself.
     let gate = Gate { cancel: Some(&cancel), ..Gate::default() };
     let memory = gate.unless_cancelled(Arc::clone(&shared.memory).acquire_many_owned(kib)).await;
     let Ok(Ok(memory)) = memory else { return Vec::new() };
     let memory = Arc::new(memory);
     let buffers = shared.buffers.clone();
-    let (kind, count) = (shared.settings.checksum, u32::try_from(wanted.len()).unwrap_or(1).max(1));
+    let (kind, count) = (shared.settings.checksum, u32::try_from(uploads.len()).unwrap_or(1).max(1));
+    let file = |upload: &Upload| (upload.entry.path(), upload.follow_symlinks, upload.entry.stat.size);
+    let wanted: Vec<_> = uploads.iter().map(file).collect();
     let read = on_blocking_thread(move || {
         let begun = Instant::now();
         let read: Vec<_> = wanted
@@ -119,10 +117,9 @@ pub(crate) async fn read_batch(
         Ok((read, took)) => (read.into_iter(), took, String::new()),
         Err(error) => (Vec::new().into_iter(), Duration::ZERO, error.to_line()),
     };
-    let taken = taken.into_iter().map(|(upload, is_wanted)| {
-        let read = || read.next().unwrap_or_else(|| Err(Error::Defect(defect.clone())));
-        let small = is_wanted.then(read).map(|read| (read, Arc::clone(&memory)));
-        Taken { upload, small, took }
+    let taken = uploads.into_iter().map(|upload| {
+        let read = read.next().unwrap_or_else(|| Err(Error::Defect(defect.clone())));
+        Taken { upload, small: Some((read, Arc::clone(&memory))), took }
     });
     taken.collect()
 }

@@ -74,16 +74,21 @@ impl<'a> Gate<'a> {
         if self.weight == 0 {
             return;
         }
-        let sign = match result {
-            Err(error) if error.is_busy() => Sign::Busy,
-            Err(Error::NoAnswer { .. }) => Sign::Lost,
-            _ => Sign::Done,
-        };
+        let sign = sign_of(result);
         if let Some(slot) = slot {
             slot.end(self.weight, sign);
         } else if let Some(held) = &self.held {
             held.report(self.weight, sign);
         }
+    }
+}
+
+/// What the end of a request says of how many there should be.
+pub(crate) fn sign_of<T>(result: &Result<T, Error>) -> Sign {
+    match result {
+        Err(error) if error.is_busy() => Sign::Busy,
+        Err(Error::NoAnswer { .. }) => Sign::Lost,
+        _ => Sign::Done,
     }
 }
 

@@ -23,6 +23,7 @@ use crate::known::Known;
 use crate::level::Bounds;
 use crate::object::ObjectInfo;
 use crate::pace::Pace;
+use crate::queue::Queue;
 use crate::read::{self, MAX_READS, Read};
 use crate::slots::{Slot, Slots};
 use crate::{
@@ -286,15 +287,25 @@ impl Engine {
         cancel: CancellationToken,
     ) {
         let shared = Arc::new(self.shared);
-        let mut tasks: JoinSet<()> = JoinSet::new();
+        let (mut small, mut large) = (JoinSet::new(), JoinSet::new());
         let mut reading: JoinSet<Vec<Taken>> = JoinSet::new();
         let mut reader = Reader::default();
+        let mut queue = Queue::default();
         let mut is_over = false;
-        while !(is_over && reading.is_empty()) {
-            let at_work = tasks.len() + reader.files;
-            let may_read = !is_over
-                && at_work < shared.small.limit() + AHEAD
-                && reader.files + reader.batch <= READING.max(BATCH);
+        while !(is_over && queue.is_empty() && reading.is_empty()) {
+            while large.len() < shared.parts.limit() + AHEAD
+                && let Some(upload) = queue.large.pop_front()
+            {
+                let transfer = FileTransfer::new(&shared, &upload, &updates, &cancel);
+                large.spawn(transfer.run(Taken::unread(upload)));
+            }
+            while small.len() + reader.files < shared.small.limit() + AHEAD
+                && reader.files + reader.batch <= READING.max(BATCH)
+                && let Some(batch) = reader.take_batch(&mut queue.small)
+            {
+                reading.spawn(read_batch(Arc::clone(&shared), batch, cancel.clone()));
+            }
+            let room = queue.room();
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => break,
@@ -303,16 +314,14 @@ impl Engine {
                     for taken in read.unwrap_or_default() {
                         reader.files -= 1;
                         reader.note(taken.took);
-                        tasks.spawn(FileTransfer::new(&shared, &taken.upload, &updates, &cancel).run(taken));
+                        small.spawn(FileTransfer::new(&shared, &taken.upload, &updates, &cancel).run(taken));
                     }
                 }
-                Some(_) = tasks.join_next() => {}
-                count = uploads.recv_many(&mut reader.next, reader.batch), if may_read => {
+                Some(_) = small.join_next() => {}
+                Some(_) = large.join_next() => {}
+                count = uploads.recv_many(&mut queue.came, room), if !is_over && room > 0 => {
                     is_over = count == 0;
-                    while !reader.next.is_empty() {
-                        let batch = reader.take_batch();
-                        reading.spawn(read_batch(Arc::clone(&shared), batch, cancel.clone()));
-                    }
+                    queue.sort(|size| is_small(size) && shared.is_whole(size));
                 }
             }
         }
@@ -321,14 +330,16 @@ impl Engine {
             tokio::time::sleep(shared.settings.drain).await;
         };
         tokio::pin!(time_is_up);
-        loop {
+        while !(small.is_empty() && large.is_empty()) {
             tokio::select! {
-                ended = tasks.join_next() => if ended.is_none() { break },
+                Some(_) = small.join_next() => {}
+                Some(_) = large.join_next() => {}
                 () = &mut time_is_up => break,
             }
         }
         // What is left when the time is up ends here, and nothing is said after this returns.
-        tasks.shutdown().await;
+        small.shutdown().await;
+        large.shutdown().await;
     }
 }
 

@@ -48,6 +48,7 @@ mod object;
 mod pace;
 mod proof;
 mod put;
+mod queue;
 mod read;
 mod resume;
 mod retry;

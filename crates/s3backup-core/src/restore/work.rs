@@ -18,8 +18,12 @@ use crate::files::components;
 use crate::memory::on_blocking_thread;
 use crate::{Error, line_of};
 
-/// Files on their way at a time: enough to keep the requests busy while others are synced to disk.
-const FILES: usize = 32;
+/// Files on their way beyond those that a request is made for: they are synced to disk meanwhile.
+const AHEAD: usize = 16;
+
+/// The most requests that files are begun for, whatever the settings say: each of them has two descriptors open beside that
+/// of its connection, of the 1,024 that a process usually gets.
+const MAX_AT_ONCE: usize = 256;
 
 pub(super) async fn restore(
     job: Arc<Job>,
@@ -38,7 +42,9 @@ pub(super) async fn restore(
         }
         files = opening => files?,
     };
-    let limits = DownloadLimits::default().with_bandwidth(backup.job.transfer.bandwidth.clone());
+    let transfer = &backup.job.transfer;
+    let limits = transfer.concurrency.map_or_else(DownloadLimits::auto, DownloadLimits::new);
+    let limits = limits.with_bandwidth(transfer.bandwidth.clone());
     let worker = Worker {
         bucket: files.view.bucket.clone(),
         target,
@@ -49,7 +55,8 @@ pub(super) async fn restore(
     let mut tasks: JoinSet<RestoreEvent> = JoinSet::new();
     'pages: while let Some(rows) = files.next_rows().await? {
         for (row, name, _) in rows {
-            while tasks.len() >= FILES {
+            let at_once = worker.limits.objects_at_once(row.stored_size).min(MAX_AT_ONCE) + AHEAD;
+            while tasks.len() >= at_once {
                 tokio::select! {
                     biased;
                     () = cancel.cancelled() => break 'pages,

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use s3backup_local_s3::Operation;
 use s3backup_model::Key;
 use s3backup_transfer::{
-    Bucket, ChecksumKind, Error, HttpPath, ObjectInfo, ObjectSettings, RetrySettings,
+    Bucket, ChecksumKind, Error, HttpPath, ObjectInfo, ObjectSettings, RetrySettings, TransferSettings,
 };
 use tokio::sync::Notify;
 
 use crate::by_hand::{ByHand, Request, refusal};
-use crate::common::{MIB, Store, noise, objects, quick, run, settings};
+use crate::common::{MIB, PART, Store, noise, objects, quick, run, settings};
 
 async fn bucket_on(server: &ByHand) -> Bucket {
     Store::on(&server.url(), "a", "s", "bucket".to_owned()).await.bucket()
@@ -243,6 +243,37 @@ async fn replies_that_are_no_proper_http() {
             assert!(error.to_line().contains(says), "{}", error.to_line());
         }
     }
+}
+
+/// A server that stores nothing small before it was asked for something large: the large file is begun although many small
+/// ones were planned before it, and these go on when it has failed.
+#[tokio::test]
+async fn a_large_file_does_not_wait_behind_small_ones() {
+    const SMALL_FILES: usize = 300;
+    let asked = Arc::new(Notify::new());
+    let server = ByHand::listen(move |mut line, log| {
+        let asked = Arc::clone(&asked);
+        async move {
+            while let Some(request) = line.request().await {
+                log.note(&request);
+                if request.is("POST") {
+                    line.say(refusal(403, "AccessDenied", "")).await;
+                } else {
+                    asked.notified().await;
+                    line.say(request.ok()).await;
+                }
+                // Whoever waits is let go one after the other.
+                asked.notify_one();
+            }
+        }
+    });
+    let store = Store::on(&server.url(), "a", "s", "bucket".to_owned()).await;
+    let mut uploads: Vec<_> = (0..SMALL_FILES).map(|n| store.file(&format!("small-{n}"), b"x")).collect();
+    uploads.push(store.file("large", &noise(1, PART + 1)));
+    let said = run(store.engine(TransferSettings { concurrency: None, ..settings() }, objects("run-1")), uploads).await;
+    let failed: Vec<_> = said.done.iter().filter(|done| done.result.is_err()).collect();
+    assert!(failed.len() == 1 && failed[0].upload.key.as_str() == "large", "{failed:?}");
+    assert_eq!(said.done.len(), SMALL_FILES + 1);
 }
 
 /// A line end in a setting would begin another header field.
