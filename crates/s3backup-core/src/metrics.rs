@@ -1,7 +1,7 @@
 //! Where metrics go when a run has ended: a file for the textfile collector of node-exporter, and a Pushgateway.
 
-use std::fs::Permissions;
-use std::io::{self, ErrorKind, Write as _};
+use std::fs::{File, Permissions};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -137,7 +137,7 @@ async fn push(client: &Client, url: &Url, text: String) -> Result<(), String> {
 /// job: its metrics would be gone, and an alert on them silent.
 fn write(path: &Path, job: &Name, text: &str) -> Result<(), String> {
     let failed = |error: io::Error| error.to_string();
-    match std::fs::read_to_string(path) {
+    match read(path) {
         Ok(before) if is_of_another(&before, job) => {
             return Err("it holds the metrics of another job: give each job a file of its own, with {job} in its name, or remove it".to_owned());
         }
@@ -153,6 +153,14 @@ fn write(path: &Path, job: &Name, text: &str) -> Result<(), String> {
     file.as_file().sync_all().map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
+}
+
+/// As much of the file as metrics of one job have many times over.
+fn read(path: &Path) -> io::Result<String> {
+    const MOST: u64 = 1 << 20;
+    let mut text = String::new();
+    File::open(path)?.take(MOST).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 fn is_of_another(text: &str, job: &Name) -> bool {

@@ -11,7 +11,7 @@ const STYLE: &str = include_str!("style.css");
 
 /// The `Content-Security-Policy` under which the page works: nothing is loaded, nothing is run, and its one stylesheet is the
 /// one that belongs to it. The icon is in the page.
-pub const CSP: &str = "default-src 'none'; style-src 'sha256-21Ze1+onrMMV0SU85LjJ52027st2gDyiJruVm1KdPMw='; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+pub const CSP: &str = "default-src 'none'; style-src 'sha256-uTtRCS9A3kmegQ07fGQwpCRng/QALE8cA7iooKMuISk='; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// How often a live page loads itself again, in seconds: while a run goes on, and else.
 const REFRESH_RUNNING: u32 = 5;
