@@ -155,11 +155,9 @@ impl Run<'_> {
             if is_settled {
                 start::note_settled(catalog, &label)?;
             }
-            if let Some(failures) = &failures {
-                overview::note_failures(catalog, &label, failures)?;
-            }
             duty.settle(catalog, summary.outcome, &summary.run_id)?;
-            catalog.end_run(destination, &summary)
+            catalog.end_run(destination, &summary)?;
+            failures.map_or(Ok(()), |failures| overview::note_failures(catalog, &label, &failures))
         });
         if let Err(error) = noted.await {
             self.catalog_broke(&error).await;
