@@ -138,7 +138,10 @@ fn section(out: &mut String, page: &Page, job: &JobPage, verdict: &Verdict, numb
             let (title, bars) = (measure.title(), chart::bars(&job.runs, measure));
             format!("<figure><figcaption>{title}</figcaption>{bars}</figure>")
         });
-        let title = format!("The last {} runs", job.runs.len().min(chart::RUNS));
+        let title = match job.runs.len().min(chart::RUNS) {
+            1 => "The last run".to_owned(),
+            count => format!("The last {count} runs"),
+        };
         part(&title, &format!("<div class=\"charts\">{}</div>", charts.concat()));
     }
     if let Some(failures) = &job.failures {
