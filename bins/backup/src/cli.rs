@@ -106,6 +106,15 @@ Read from the catalog, or on a machine without one from the bucket. It changes n
     Status(Status),
     /// One line a run, newest first
     History(History),
+    /// How the backups stand, as one HTML file with a calendar of the days and charts of the runs
+    #[command(after_help = "\
+All jobs of the configuration are on it, or the one that --job names. The file needs nothing else: mail it, print it, put
+it on a web server. Read from the catalog, or on a machine without one from the bucket; it changes nothing and takes no
+lock. A job that cannot be looked at is named on stderr and left out, and the exit code is 1.
+
+  backup report                     writes s3backup-report.html into the current folder
+  backup report --out - | less      prints it")]
+    Report(Report),
     /// Everything end to end on generated data and an embedded S3 server, in under a minute
     Demo(Demo),
     /// Generate a deterministic fleet data set: trips by vehicle and day, with the faults of real data
@@ -262,6 +271,13 @@ pub(crate) struct History {
     /// How many runs
     #[arg(long, short = 'n', default_value_t = 30, value_name = "N")]
     pub(crate) limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// The file to write, which is replaced if it exists; - is stdout
+    #[arg(long, default_value = "s3backup-report.html", value_name = "FILE")]
+    pub(crate) out: PathBuf,
 }
 
 #[derive(Debug, Args)]

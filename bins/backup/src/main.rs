@@ -6,7 +6,6 @@ mod cli;
 mod commands;
 mod console;
 mod exit;
-mod human;
 mod session;
 mod signals;
 
@@ -14,6 +13,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use s3backup_core::report::human;
 
 use crate::cli::{Cli, Command};
 use crate::exit::{Exit, Stop};
@@ -55,6 +55,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Stop> {
         Command::Adopt(arguments) => commands::adopt::run(&common, &arguments).await,
         Command::Status(arguments) => commands::status::run(&common, &arguments).await,
         Command::History(arguments) => commands::history::run(&common, &arguments).await,
+        Command::Report(arguments) => commands::report::run(&common, &arguments).await,
         Command::Demo(arguments) => commands::demo::run(&common, &arguments).await,
         Command::GenerateData(arguments) => commands::generate_data::run(&common, &arguments),
         Command::Completions { shell } => commands::shell::completions(shell),

@@ -15,6 +15,18 @@ pub(crate) fn load(common: &Common) -> Result<Loaded, Stop> {
     s3backup_config::load(&request(common)).map_err(|error| Stop::usage(line_of(&error)))
 }
 
+/// The same for every job of the file, unless one is chosen.
+pub(crate) fn load_all(common: &Common) -> Result<Vec<Loaded>, Stop> {
+    match s3backup_config::load(&request(common)) {
+        Ok(loaded) => Ok(vec![loaded]),
+        Err(s3backup_config::Error::SeveralJobs { names }) => {
+            let alone = |name: String| load(&Common { job: Some(name), ..common.clone() });
+            names.into_iter().map(alone).collect()
+        }
+        Err(error) => Err(Stop::usage(line_of(&error))),
+    }
+}
+
 /// What the configuration is asked for.
 pub(crate) fn request(common: &Common) -> Request {
     let mut request = Request::of_process();
@@ -88,6 +100,7 @@ pub(crate) fn builder(settings: &Settings, trigger: Trigger) -> BackupBuilder {
         .grace(settings.grace)
         .max_changed(settings.max_changed_percent)
         .state_dir(&settings.state_dir)
+        .metrics(settings.metrics.clone())
         .trigger(trigger);
     if let Some(schedule) = &settings.schedule {
         builder = builder.schedule(schedule.clone());
@@ -114,7 +127,11 @@ pub(crate) struct Opened {
 /// Opens the job to be asked: the result is all that is printed, and its log is the console alone, only where something is
 /// wrong.
 pub(crate) async fn open_quietly(common: &Common) -> Result<Opened, Stop> {
-    let loaded = load(common)?;
+    open_loaded(load(common)?).await
+}
+
+/// The same for a job whose configuration is read already.
+pub(crate) async fn open_loaded(loaded: Loaded) -> Result<Opened, Stop> {
     for warning in &loaded.warnings {
         crate::console::say_warning(warning);
     }

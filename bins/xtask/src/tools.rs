@@ -1,5 +1,5 @@
 //! What the tests need beside cargo: a SeaweedFS server, moto's S3 server and a Python with boto3, fetched once into
-//! a cache. What the comparison with other tools needs, likewise: those tools.
+//! a cache, and a Chromium, which is the system's. What the comparison with other tools needs, likewise: those tools.
 //!
 //! What the tests need shares no code with this workspace, which is its point: a mistake that our client and our embedded
 //! server have in common shows against them. Versions are pinned. A tool is made in a folder beside its place
@@ -20,6 +20,8 @@ const WEED_VARIABLE: &str = "S3BACKUP_TEST_WEED";
 const MOTO_VARIABLE: &str = "S3BACKUP_TEST_MOTO";
 const PYTHON_VARIABLE: &str = "S3BACKUP_TEST_PYTHON";
 
+const CHROMIUM_VARIABLE: &str = "S3BACKUP_TEST_CHROMIUM";
+
 const WEED_VERSION: &str = "4.48";
 const MOTO_VERSION: &str = "5.2.5";
 const BOTO3_VERSION: &str = "1.44.5";
@@ -34,6 +36,7 @@ pub(crate) struct Tools {
     weed: PathBuf,
     moto: PathBuf,
     python: PathBuf,
+    chromium: PathBuf,
 }
 
 impl Tools {
@@ -45,12 +48,18 @@ impl Tools {
             weed: given(WEED_VARIABLE)?.map_or_else(|| cached(&weed()), Ok)?,
             moto: given(MOTO_VARIABLE)?.map_or_else(|| cached(&moto()), Ok)?,
             python: given(PYTHON_VARIABLE)?.map_or_else(|| cached(&python_with_boto3()), Ok)?,
+            chromium: given(CHROMIUM_VARIABLE)?.map_or_else(chromium, Ok)?,
         })
     }
 
     /// The variables by which tests find the tools.
-    pub(crate) fn variables(&self) -> [(&'static str, &PathBuf); 3] {
-        [(WEED_VARIABLE, &self.weed), (MOTO_VARIABLE, &self.moto), (PYTHON_VARIABLE, &self.python)]
+    pub(crate) fn variables(&self) -> [(&'static str, &PathBuf); 4] {
+        [
+            (WEED_VARIABLE, &self.weed),
+            (MOTO_VARIABLE, &self.moto),
+            (PYTHON_VARIABLE, &self.python),
+            (CHROMIUM_VARIABLE, &self.chromium),
+        ]
     }
 }
 
@@ -74,6 +83,40 @@ fn given(variable: &str) -> Result<Option<PathBuf>> {
     };
     ensure!(path.is_file(), "{variable} names {}, which is no file", path.display());
     Ok(Some(path))
+}
+
+/// The system's Chromium, or one that is like it. Where there is none, root installs Debian's.
+///
+/// It is no recipe: it needs libraries of the system, which only the system's own packages bring.
+fn chromium() -> Result<PathBuf> {
+    const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+    const INSTALL: [&str; 5] = ["install", "--quiet", "--yes", "--no-install-recommends", "chromium"];
+    if let Some(program) = on_path(&NAMES) {
+        return Ok(program);
+    }
+    let install = || -> Result<()> {
+        let apt = |arguments: &[&str]| {
+            let mut command = Command::new("apt-get");
+            process::run(command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+        };
+        // The lists of packages of a new machine are empty, and those of an old one name what is gone.
+        apt(&INSTALL).or_else(|_| apt(&["update", "--quiet"]).and_then(|()| apt(&INSTALL)))
+    };
+    install().with_context(|| {
+        format!(
+            "no Chromium was found, without which the pages cannot be tested, and it could not be installed; install \
+             it (on Debian, as root: `apt-get install chromium`), or let {CHROMIUM_VARIABLE} name one"
+        )
+    })?;
+    on_path(&NAMES).context("Chromium was installed, but is not on the PATH")
+}
+
+/// The first of these programs that is on the PATH.
+fn on_path(names: &[&str]) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    let mut places =
+        names.iter().flat_map(|name| env::split_paths(&path).map(move |folder| folder.join(name)));
+    places.find(|place| place.is_file())
 }
 
 /// One thing that the cache can hold.

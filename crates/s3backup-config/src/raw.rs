@@ -25,6 +25,7 @@ pub(crate) struct Raw {
     pub(crate) schedule: Option<RawSchedule>,
     pub(crate) prune: Option<RawPrune>,
     pub(crate) slack: Option<RawSlack>,
+    pub(crate) metrics: Option<RawMetrics>,
     pub(crate) logging: RawLogging,
 }
 
@@ -117,6 +118,12 @@ pub(crate) struct RawSlack {
     pub(crate) api_url: String,
     pub(crate) on: Vec<String>,
     pub(crate) mention: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct RawMetrics {
+    pub(crate) textfile: Option<PathBuf>,
+    pub(crate) pushgateway: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 
 use chrono_tz::Tz;
 use s3backup_core::options::{
-    ChecksumKind, Compare, Destination, Each, HttpPath, OnFailure, Schedule, ScheduleOptions, Source, Sse,
-    Step, Symlinks, TransferSettings,
+    ChecksumKind, Compare, Destination, Each, HttpPath, MetricsOptions, OnFailure, Schedule, ScheduleOptions,
+    Source, Sse, Step, Symlinks, TransferSettings,
 };
 use s3backup_model::Name;
 use slog::Level;
 
-use crate::raw::{Raw, RawDestination, RawLogging, RawPrune, RawSchedule, RawSource, RawStep, RawTransfer};
+use crate::raw::{
+    Raw, RawDestination, RawLogging, RawMetrics, RawPrune, RawSchedule, RawSource, RawStep, RawTransfer,
+};
 use crate::search::plain;
 use crate::settings::{Logging, Prune, Settings};
 use crate::{Request, slack, values};
@@ -62,6 +64,7 @@ impl<'r> Resolver<'r> {
         let schedule = raw.schedule.and_then(|raw| self.schedule(&raw, timezone.unwrap_or_default()));
         let prune = raw.prune.map(|raw| self.prune(&raw));
         let slack = raw.slack.and_then(|raw| slack::resolve(self, raw));
+        let metrics = raw.metrics.map(|raw| self.metrics(raw)).unwrap_or_default();
         let logging = self.logging(&raw.logging);
         if !self.problems.is_empty() {
             return None;
@@ -82,6 +85,7 @@ impl<'r> Resolver<'r> {
             schedule,
             prune,
             slack,
+            metrics,
             logging,
         })
     }
@@ -131,6 +135,19 @@ impl<'r> Resolver<'r> {
             );
         }
         prune
+    }
+
+    fn metrics(&mut self, raw: RawMetrics) -> MetricsOptions {
+        if raw.textfile.is_none() && raw.pushgateway.is_none() {
+            self.problem(
+                "metrics",
+                "says nothing; set textfile or pushgateway, or leave the table out to send no metrics",
+            );
+        }
+        let mut options = MetricsOptions::default();
+        options.textfile = raw.textfile.map(|path| self.absolute(&path));
+        options.pushgateway = raw.pushgateway;
+        options
     }
 
     fn step(&mut self, i: usize, raw: RawStep) -> Option<Step> {

@@ -99,15 +99,15 @@ pub(crate) const SETTINGS: &[Key] = &[
     key("schedule", Kind::Table(SCHEDULE)),
     key("prune", Kind::Table(PRUNE)),
     key("slack", Kind::Table(SLACK)),
+    key("metrics", Kind::Table(METRICS)),
     key("logging", Kind::Table(LOGGING)),
     key("verify", Kind::NotBuilt("verifying the bucket by itself")),
     key("alert", Kind::NotBuilt("alerting by a command")),
     key("ping", Kind::NotBuilt("pinging a health check")),
-    key("metrics", Kind::NotBuilt("metrics")),
 ];
 
 /// Tables whose presence means something: they have no defaults where nothing names them.
-pub(crate) const OPTIONAL: [&str; 3] = ["schedule", "prune", "slack"];
+pub(crate) const OPTIONAL: [&str; 4] = ["schedule", "prune", "slack", "metrics"];
 
 const STEP: &[Key] = &[
     key("name", Kind::Text),
@@ -188,6 +188,8 @@ const SLACK: &[Key] = &[
 
 const ALERTS: &[&str] =
     &["success", "partial", "failed", "late", "long_running", "recovered", "shrunk", "differs"];
+
+const METRICS: &[Key] = &[key("textfile", Kind::Path), key("pushgateway", Kind::Url)];
 
 const LOGGING: &[Key] = &[
     with("dir", Kind::Path, "Logs"),

@@ -13,7 +13,7 @@ const AT_THE_TOP: &[(&str, &str)] = &[
     (
         "colour = \"red\"",
         "colour: unknown key; known here: job, host, timezone, state_dir, step, source, destination, transfer, \
-         guard, schedule, prune, slack, logging",
+         guard, schedule, prune, slack, metrics, logging",
     ),
     ("job = 7", "job: found the number 7, expected a name in quotes"),
     (
@@ -90,6 +90,14 @@ const AT_THE_TOP: &[(&str, &str)] = &[
     (
         "prune.local_after = 30",
         "prune.local_after: found the number 30, expected a duration above zero, such as \"2m\" or \"1h 30m\"",
+    ),
+    (
+        "metrics = {}",
+        "metrics: says nothing; set textfile or pushgateway, or leave the table out to send no metrics",
+    ),
+    (
+        "metrics.pushgateway = \"127.0.0.1:9091\"",
+        "metrics.pushgateway: found \"127.0.0.1:9091\", expected a URL such as \"https://slack.com/api\"",
     ),
     ("verify.every = \"7d\"", "verify: not built yet: verifying the bucket by itself; leave it out"),
     (

@@ -21,9 +21,10 @@ use tokio_util::sync::CancellationToken;
 use crate::Error;
 use crate::events::{EVENTS_AHEAD, Emitter};
 use crate::memory::Memory;
+use crate::metrics::Publisher;
 use crate::options::{
-    Compare, Destination, HttpPath, RetrySettings, ScheduleOptions, Select, Source, Step, Symlinks,
-    TransferSettings,
+    Compare, Destination, HttpPath, MetricsOptions, RetrySettings, ScheduleOptions, Select, Source, Step,
+    Symlinks, TransferSettings,
 };
 use crate::plan::Naming;
 use crate::planning::Plan;
@@ -70,6 +71,7 @@ pub(crate) struct Job {
     pub(crate) secrets: Vec<String>,
     pub(crate) alert_when_interrupted: bool,
     pub(crate) log_location: Option<String>,
+    pub(crate) metrics: Option<Publisher>,
     pub(crate) clock: Clock,
     pub(crate) random: Arc<dyn Fn() -> u32 + Send + Sync>,
     pub(crate) logger: Logger,
@@ -326,6 +328,7 @@ pub struct BackupBuilder {
     slack: Option<SlackOptions>,
     alert_when_interrupted: bool,
     log_location: Option<String>,
+    metrics: MetricsOptions,
     clock: Clock,
     logger: Option<Logger>,
 }
@@ -352,6 +355,7 @@ impl Default for BackupBuilder {
             slack: None,
             alert_when_interrupted: true,
             log_location: None,
+            metrics: MetricsOptions::default(),
             clock: Arc::new(Utc::now),
             logger: None,
         }
@@ -486,6 +490,12 @@ impl BackupBuilder {
         self
     }
 
+    /// Writes metrics when a run has ended. That it was not possible is a warning of the run.
+    pub fn metrics(mut self, options: MetricsOptions) -> Self {
+        self.metrics = options;
+        self
+    }
+
     /// Another clock than the machine's, for tests.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
@@ -527,6 +537,7 @@ impl BackupBuilder {
         let slack =
             self.slack.as_ref().map(|options| Slack::new(options.clone(), logger.clone())).transpose();
         let slack = slack.map_err(Error::Slack)?;
+        let metrics = Publisher::new(self.metrics, &name, &host)?;
         let objects = ObjectSettings {
             storage_class: destination.storage_class,
             sse: destination.sse,
@@ -571,6 +582,7 @@ impl BackupBuilder {
             slack,
             alert_when_interrupted: self.alert_when_interrupted,
             log_location: self.log_location,
+            metrics,
             clock: self.clock,
             random: Arc::new(|| fastrand::u32(..)),
         };

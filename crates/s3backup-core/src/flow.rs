@@ -564,9 +564,9 @@ mod tests {
     use s3backup_model::{RunId, RunReport};
 
     use super::*;
+    use crate::ending::{self, Begun};
     use crate::events::Emitter;
     use crate::record::Record;
-    use crate::report::{self, Begun};
     use crate::{Backup, Destination, Source};
 
     const FILES: usize = 40;
@@ -663,7 +663,7 @@ mod tests {
         let both = async { tokio::join!(run.transfer(&bucket), all_are_sent) };
         tokio::time::timeout(Duration::from_mins(1), both).await.expect("it takes for ever");
 
-        let mut report: RunReport = report::empty(job, id, report::local(job, begun.at));
+        let mut report: RunReport = ending::empty(job, id, ending::local(job, begun.at));
         server.faults().clear();
         run.record.close_segment(events).await;
         run.record.store_segments(events, &job.shelf(&bucket)).await;

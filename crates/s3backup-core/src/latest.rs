@@ -7,6 +7,7 @@ use s3backup_model::{
 use s3backup_transfer::{Bucket, ChecksumKind, Error as TransferError, ServiceError, Sse, WriteCondition};
 
 use crate::backup::Job;
+use crate::options::ScheduleOptions;
 
 /// The name of the object below the control prefix.
 const NAME: &str = "latest.json";
@@ -184,14 +185,19 @@ pub(crate) fn of_run(
         run_id: run_id.clone(),
         started_at,
         heartbeat: started_at,
-        schedule: job.schedule.as_ref().map(|options| ScheduleRef {
-            cron: options.schedule.cron().to_owned(),
-            timezone: options.schedule.timezone().name().to_owned(),
-            deadline_s: options.deadline.as_secs(),
-            max_runtime_s: options.max_runtime.as_secs(),
-        }),
+        schedule: job.schedule.as_ref().map(schedule_of),
         catalog,
         verified,
         runs,
+    }
+}
+
+/// When runs are due, as others are told.
+pub(crate) fn schedule_of(options: &ScheduleOptions) -> ScheduleRef {
+    ScheduleRef {
+        cron: options.schedule.cron().to_owned(),
+        timezone: options.schedule.timezone().name().to_owned(),
+        deadline_s: options.deadline.as_secs(),
+        max_runtime_s: options.max_runtime.as_secs(),
     }
 }

@@ -83,18 +83,21 @@ mod adopt;
 mod backup;
 mod compare;
 mod due;
+mod ending;
 mod error;
 mod events;
 mod files;
 mod flow;
 mod latest;
 mod memory;
+mod metrics;
 pub mod options;
+mod overview;
 mod plan;
 mod planning;
 mod prune;
 mod record;
-mod report;
+
 mod restore;
 mod run;
 mod segment;
@@ -114,7 +117,9 @@ pub use adopt::{AdoptOptions, AdoptReport};
 pub use backup::{Backup, BackupBuilder, Clock, Run};
 pub use error::{Error, line_of};
 pub use files::{BackedUp, Files};
-pub use options::{Compare, Destination, Each, OnFailure, ScheduleOptions, Select, Source, Step};
+pub use options::{
+    Compare, Destination, Each, MetricsOptions, OnFailure, ScheduleOptions, Select, Source, Step,
+};
 pub use plan::Reason;
 pub use planning::{Plan, PlanBatch, Planned};
 pub use prune::{KeptRun, Prune, PruneItem, PruneKind, PruneOptions, PruneReport, PruneState};
@@ -123,6 +128,7 @@ pub use s3backup_model::{
     Alert, AlertKind, DueRef, DueState, Entry, Event, Failure, FailureKind, Fatal, Key, Name, Outcome, RunId,
     RunReport, RunSummary, SkipReason, StepState, StepStream, Tally, Trigger, key, manifest,
 };
+pub use s3backup_report as report;
 pub use s3backup_slack::Slack;
 pub use s3backup_transfer::{Bucket, ConnectOptions, aws_sdk_s3};
 pub use status::{PastRun, Rebuilt, Status};

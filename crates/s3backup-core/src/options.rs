@@ -157,6 +157,33 @@ impl ScheduleOptions {
     }
 }
 
+/// Where metrics go when a run has ended, however it did. Without any of them they go nowhere.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct MetricsOptions {
+    /// A file for the textfile collector of node-exporter, such as `/var/lib/node_exporter/s3backup.prom`: replaced as a
+    /// whole, and readable by everybody. `{job}` and `{host}` stand for the names. Two jobs must not share one.
+    pub textfile: Option<PathBuf>,
+    /// The URL of a Pushgateway, such as `http://127.0.0.1:9091`; the group is `job/<job>/instance/<host>`.
+    pub pushgateway: Option<String>,
+}
+
+impl MetricsOptions {
+    /// The file for the textfile collector.
+    #[must_use]
+    pub fn textfile(mut self, path: impl Into<PathBuf>) -> Self {
+        self.textfile = Some(path.into());
+        self
+    }
+
+    /// The URL of a Pushgateway.
+    #[must_use]
+    pub fn pushgateway(mut self, url: impl Into<String>) -> Self {
+        self.pushgateway = Some(url.into());
+        self
+    }
+}
+
 /// Where the files go.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]

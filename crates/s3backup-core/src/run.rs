@@ -18,11 +18,12 @@ use tokio_util::sync::CancellationToken;
 use crate::Error;
 use crate::backup::Job;
 use crate::due::Duty;
+use crate::ending::{self, Begun};
 use crate::events::Emitter;
 use crate::latest::{self, Beacon, Seen};
 use crate::memory::Memory;
+use crate::metrics;
 use crate::record::Record;
-use crate::report::{self, Begun};
 use crate::start;
 use crate::steps::{Surroundings, run_steps};
 use crate::verify::remember::remembered;
@@ -31,11 +32,12 @@ use crate::verify::remember::remembered;
 const STAMP_DELAY: Duration = Duration::from_millis(10);
 
 /// Shares of the grace after an interruption: requests in flight or the step that runs, what they said last, then
-/// manifest and report, then the alert. The rest is for the process to end.
+/// manifest and report, then the alert, then metrics. The rest is for the process to end.
 pub(crate) const DRAIN_SHARE: f64 = 0.3;
 pub(crate) const LEEWAY_SHARE: f64 = 0.05;
 const STORE_SHARE: f64 = 0.35;
 const ALERT_SHARE: f64 = 0.2;
+const METRICS_SHARE: f64 = 0.05;
 
 /// How often `latest.json` says that the run goes on.
 const HEARTBEAT: Duration = Duration::from_mins(5);
@@ -103,7 +105,7 @@ pub(crate) async fn run(
     // What is cancelled later than this is too late to cut any work short.
     run.record.end_work();
 
-    let mut report = report::empty(&job, run_id, report::local(&job, begun.at));
+    let mut report = ending::empty(&job, run_id, ending::local(&job, begun.at));
     let mut is_sealed = false;
     if let Some(bucket) = &bucket {
         let storing = Box::pin(run.store(bucket, &mut report));
@@ -125,8 +127,9 @@ pub(crate) async fn run(
     let is_wanted = job.alert_when_interrupted || run.is_overdue || report.outcome != Outcome::Interrupted;
     drop(run);
     if is_wanted {
-        report::send_alert(&job, &mut report, &events, grace_is_over(&job, &cancel, ALERT_SHARE)).await;
+        ending::send_alert(&job, &mut report, &events, grace_is_over(&job, &cancel, ALERT_SHARE)).await;
     }
+    metrics::publish(&job, &mut report, &events, grace_is_over(&job, &cancel, METRICS_SHARE)).await;
     events.emit(Event::RunFinished { report: Box::new(report.clone()) }).await;
     Ok(report)
 }
@@ -326,7 +329,7 @@ impl Run<'_> {
         }
         let begun = self.note_begin(seen).await.map_err(|error| start::fatal_of(&error))?;
         let mut beacon = Beacon::new(bucket, self.job, seen, begun)?;
-        let now = report::local(self.job, self.begun.at);
+        let now = ending::local(self.job, self.begun.at);
         let written = tokio::select! {
             biased;
             () = self.cancel.cancelled() => return Ok(false),
@@ -356,7 +359,7 @@ impl Run<'_> {
             let runs = catalog.runs(memory.destination, Latest::MAX_RUNS)?;
             let runs = runs.into_iter().filter_map(|row| row.summary).collect();
             let verified = remembered(catalog, &memory.label)?.or(before.and_then(|latest| latest.verified));
-            let started_at = report::local(&job, at);
+            let started_at = ending::local(&job, at);
             let latest = latest::of_run(&job, &id, started_at, reference, verified, runs);
             Ok((latest, duty, is_unsettled))
         });

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use s3backup_catalog::{Catalog, DueRow};
 use s3backup_model::{DueRef, Outcome, RunId, RunState, RunSummary, Tally, Verified};
+use s3backup_report::Failures;
 use serde::Serialize;
 
 use crate::backup::Backup;
@@ -13,10 +14,13 @@ use crate::memory::Memory;
 use crate::start::{note_unseen, take_history, take_over};
 use crate::state::{Span, import};
 use crate::verify::remember::remembered;
-use crate::{Error, report};
+use crate::{Error, ending, overview};
 
 /// How many due times back are shown.
 const DUE_SHOWN: usize = 14;
+
+/// The most runs that the catalog keeps.
+const RUNS_KEPT: usize = 4_000;
 
 /// How a backup stands, as far as the catalog tells or, on a machine without one, the bucket.
 #[derive(Clone, Debug, Serialize)]
@@ -48,6 +52,17 @@ pub struct Status {
     pub verified: Option<Verified>,
 }
 
+/// The same with what a longer look needs.
+pub(crate) struct Standing {
+    pub(crate) status: Status,
+    /// When the newest run started, also one that has not ended.
+    pub(crate) newest_start: DateTime<FixedOffset>,
+    /// The runs that ended, newest first.
+    pub(crate) runs: Vec<RunSummary>,
+    /// What went wrong in the last run that was not a success, where the catalog noted it.
+    pub(crate) failures: Option<Failures>,
+}
+
 /// What was made again.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
@@ -67,13 +82,71 @@ impl Backup {
     /// # Errors
     /// [`Error::Catalog`], or [`Error::Transfer`] where the bucket is asked; [`Error::NoState`] when neither knows of a run.
     pub async fn status(&self) -> Result<Status, Error> {
+        Ok(self.stand(DUE_SHOWN).await?.status)
+    }
+
+    /// The same with the runs, and with more due times.
+    pub(crate) async fn stand(&self, due_shown: usize) -> Result<Standing, Error> {
+        match self.stand_in_catalog(due_shown).await? {
+            Some(standing) => Ok(standing),
+            None => Box::pin(self.stand_in_bucket(due_shown)).await,
+        }
+    }
+
+    /// As far as the catalog tells; `None` where there is none, or where it knows no run.
+    pub(crate) async fn stand_in_catalog(&self, due_shown: usize) -> Result<Option<Standing>, Error> {
         let job = &self.job;
         let memory = Memory::look(job).await?;
-        let mut status = Status {
-            job: job.name.clone(),
-            host: job.host.clone(),
-            destination: job.destination_url(),
-            source: "bucket".to_owned(),
+        if !memory.is_lasting {
+            return Ok(None);
+        }
+        let now = (job.clock)();
+        let (destination, label) = (memory.destination, memory.label.clone());
+        let known = memory.with(move |catalog| {
+            let runs = catalog.runs(destination, RUNS_KEPT)?;
+            let files = catalog.count(destination)?;
+            let open = count_open(catalog, destination)?;
+            let due = catalog.due_in(DateTime::UNIX_EPOCH, now + TimeDelta::seconds(1), due_shown)?;
+            Ok((
+                runs,
+                files,
+                open,
+                due,
+                remembered(catalog, &label)?,
+                overview::noted_failures(catalog, &label)?,
+            ))
+        });
+        let (rows, files, open, due, verified, failures) = known.await?;
+        let Some(newest) = rows.first() else { return Ok(None) };
+        let source = job.state_dir().map_or_else(String::new, |dir| dir.display().to_string());
+        let mut status = self.empty_status(source);
+        let newest_start = ending::local(job, newest.started_at);
+        status.unfinished = newest.summary.is_none().then(|| newest.run.clone());
+        (status.files, status.open_uploads, status.verified) = (Some(files), Some(open), verified);
+        status.due = due.iter().map(due_ref).collect();
+        let runs: Vec<RunSummary> = rows.into_iter().filter_map(|row| row.summary).collect();
+        status.take_runs(&runs);
+        Ok(Some(Standing { status, newest_start, runs, failures }))
+    }
+
+    async fn stand_in_bucket(&self, due_shown: usize) -> Result<Standing, Error> {
+        let (_, seen) = self.latest().await?;
+        let Seen::Present(latest, _) = seen else { return Err(self.no_state()) };
+        let mut status = self.empty_status("bucket".to_owned());
+        status.unfinished = (latest.state == RunState::Running).then(|| latest.run_id.clone());
+        status.verified = latest.verified;
+        status.due =
+            latest.runs.iter().flat_map(|run| run.due.iter().rev().cloned()).take(due_shown).collect();
+        status.take_runs(&latest.runs);
+        Ok(Standing { status, newest_start: latest.started_at, runs: latest.runs, failures: None })
+    }
+
+    fn empty_status(&self, source: String) -> Status {
+        Status {
+            job: self.job.name.clone(),
+            host: self.job.host.clone(),
+            destination: self.job.destination_url(),
+            source,
             last_run: None,
             last_success: None,
             unfinished: None,
@@ -82,28 +155,7 @@ impl Backup {
             next_due: self.next_due(),
             due: Vec::new(),
             verified: None,
-        };
-        let runs = if memory.is_lasting { self.history(usize::MAX).await? } else { Vec::new() };
-        if runs.is_empty() {
-            self.ask_bucket(&mut status).await?;
-        } else {
-            status.source = job.state_dir().map_or_else(String::new, |dir| dir.display().to_string());
-            status.unfinished =
-                runs.first().filter(|run| run.summary.is_none()).map(|run| run.run_id.clone());
-            status.take_runs(runs.into_iter().filter_map(|run| run.summary));
-            let now = (job.clock)();
-            let (destination, label) = (memory.destination, memory.label.clone());
-            let known = memory.with(move |catalog| {
-                let files = catalog.count(destination)?;
-                let open = count_open(catalog, destination)?;
-                let due = catalog.due_in(DateTime::UNIX_EPOCH, now + TimeDelta::seconds(1), DUE_SHOWN)?;
-                Ok((files, open, due, remembered(catalog, &label)?))
-            });
-            let (files, open, due, verified) = known.await?;
-            (status.files, status.open_uploads, status.verified) = (Some(files), Some(open), verified);
-            status.due = due.iter().map(due_ref).collect();
         }
-        Ok(status)
     }
 
     /// The runs that the catalog knows, newest first, at most `limit`; on a machine without a catalog those that
@@ -114,13 +166,12 @@ impl Backup {
     pub async fn history(&self, limit: usize) -> Result<Vec<PastRun>, Error> {
         let memory = Memory::look(&self.job).await?;
         let destination = memory.destination;
-        // The catalog keeps 4,000 of them.
-        let limit = limit.min(4_000);
+        let limit = limit.min(RUNS_KEPT);
         let rows = memory.with(move |catalog| catalog.runs(destination, limit)).await?;
         if !rows.is_empty() {
             let past = |row: s3backup_catalog::RunRow| PastRun {
                 run_id: row.run,
-                started_at: report::local(&self.job, row.started_at),
+                started_at: ending::local(&self.job, row.started_at),
                 summary: row.summary,
             };
             return Ok(rows.into_iter().map(past).collect());
@@ -179,7 +230,7 @@ impl Backup {
         Ok(Rebuilt { runs: imported.runs, lines: imported.lines, files })
     }
 
-    fn next_due(&self) -> Option<DateTime<FixedOffset>> {
+    pub(crate) fn next_due(&self) -> Option<DateTime<FixedOffset>> {
         let schedule = &self.job.schedule.as_ref()?.schedule;
         let next = schedule.next((self.job.clock)())?;
         Some(next.at.with_timezone(&schedule.timezone()).fixed_offset())
@@ -190,17 +241,6 @@ impl Backup {
         let seen = Box::pin(latest::read(&bucket, &self.job)).await;
         let seen = seen.map_err(|fatal| Error::NotRead(fatal.message))?;
         Ok((bucket, seen))
-    }
-
-    async fn ask_bucket(&self, status: &mut Status) -> Result<(), Error> {
-        let (_, seen) = self.latest().await?;
-        let Seen::Present(latest, _) = seen else { return Err(self.no_state()) };
-        status.unfinished = (latest.state == RunState::Running).then(|| latest.run_id.clone());
-        status.verified = latest.verified;
-        status.due =
-            latest.runs.iter().flat_map(|run| run.due.iter().rev().cloned()).take(DUE_SHOWN).collect();
-        status.take_runs(latest.runs.into_iter());
-        Ok(())
     }
 
     fn no_state(&self) -> Error {
@@ -222,13 +262,9 @@ pub struct PastRun {
 
 impl Status {
     /// Takes the runs that ended, newest first.
-    fn take_runs(&mut self, runs: impl Iterator<Item = RunSummary>) {
-        for run in runs {
-            if self.last_success.is_none() && run.outcome == Outcome::Success {
-                self.last_success = Some(run.clone());
-            }
-            self.last_run.get_or_insert(run);
-        }
+    fn take_runs(&mut self, runs: &[RunSummary]) {
+        self.last_run = runs.first().cloned();
+        self.last_success = runs.iter().find(|run| run.outcome == Outcome::Success).cloned();
     }
 }
 

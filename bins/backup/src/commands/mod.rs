@@ -9,6 +9,7 @@ pub(crate) mod init;
 pub(crate) mod ls;
 pub(crate) mod plan;
 pub(crate) mod prune;
+pub(crate) mod report;
 pub(crate) mod restore;
 pub(crate) mod run;
 pub(crate) mod shell;

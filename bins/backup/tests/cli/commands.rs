@@ -150,3 +150,43 @@ fn the_demo_shows_the_whole_way() {
     assert!(exists(&world.path("demo/restored/vehicle-001/dashcam.bin")));
     assert!(world.run(&["demo", "--dir", "demo"]).expect(2).err.contains("not empty"));
 }
+
+#[test]
+fn report_is_one_page_of_all_jobs() {
+    let world = World::new();
+    world.file("a.json", b"12345");
+    world.run(&["run"]).expect(0);
+    let ended = world.run(&["report"]);
+    assert_eq!(ended.expect(0).out, "wrote s3backup-report.html\n");
+    let page = std::fs::read_to_string(world.path("s3backup-report.html")).unwrap();
+    assert!(page.contains("All is in the bucket") && page.contains("1 file"), "{page}");
+    assert_no_secret(&world, &page);
+    let printed = world.run(&["report", "--out", "-"]);
+    assert!(printed.expect(0).out.starts_with("<!doctype html>") && printed.out.contains("</html>"));
+
+    let text = std::fs::read_to_string(world.path("backup.toml")).unwrap();
+    world.configure_all(&format!(
+        "{}\n[job.telemetry]\n[job.maps]\n",
+        text.replace("job = \"telemetry\"\n", "")
+    ));
+    world.run(&["report", "--out", "all.html"]).expect(0);
+    let page = std::fs::read_to_string(world.path("all.html")).unwrap();
+    assert!(page.contains("All is in the bucket") && page.contains("No run has ended yet"), "{page}");
+    world.run(&["report", "--job", "maps", "--out", "one.html"]).expect(0);
+    assert!(!std::fs::read_to_string(world.path("one.html")).unwrap().contains("telemetry"));
+    assert!(
+        world.run(&["report", "--out", "no/such/folder.html"]).expect(1).err.contains("no/such/folder.html")
+    );
+}
+
+#[test]
+fn metrics_of_the_configuration_are_written_beside_it() {
+    let world = World::new();
+    world.file("a.json", b"12345");
+    world.configure("[metrics]\ntextfile = \"{job}.prom\"\n");
+    world.run(&["run"]).expect(0);
+    let text = std::fs::read_to_string(world.path("telemetry.prom")).unwrap();
+    assert!(text.contains("backup_files{job=\"telemetry\",host=\"gw-1\"} 1\n"), "{text}");
+    world.configure("[metrics]\n");
+    assert!(world.run(&["run"]).expect(2).err.contains("metrics: says nothing"));
+}

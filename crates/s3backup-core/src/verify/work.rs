@@ -19,10 +19,10 @@ use super::{
 };
 use crate::Error;
 use crate::backup::Job;
+use crate::ending::local;
 use crate::latest::{self, Seen};
 use crate::memory::{Memory, on_blocking_thread};
 use crate::options::Select;
-use crate::report::local;
 use crate::start::list_bucket;
 use crate::view::{At, View, is_up_to_date};
 

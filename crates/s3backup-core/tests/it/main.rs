@@ -14,10 +14,12 @@ mod format;
 mod guard;
 mod journal;
 mod memory;
+mod metrics;
 mod model;
 #[path = "../../../s3backup-transfer/tests/common/moto.rs"]
 mod moto;
 mod outcomes;
+mod overview;
 mod plan;
 mod prune;
 mod recognise;

@@ -13,8 +13,7 @@ use crate::error::line_of;
 use crate::events::Emitter;
 use crate::record::Shelf;
 use crate::run::Run;
-use crate::snapshot;
-use crate::start;
+use crate::{overview, snapshot, start};
 
 /// The report of a run of which nothing is known yet.
 pub(crate) fn empty(job: &Job, run_id: RunId, started_at: DateTime<FixedOffset>) -> RunReport {
@@ -150,13 +149,15 @@ impl Run<'_> {
         let skipped = report.skipped.by_reason;
         // What was not looked at now is no better known than before.
         let is_settled = report.outcome == Outcome::Success && skipped.too_young + skipped.not_selected == 0;
+        let failures = (report.outcome != Outcome::Success).then(|| overview::failures_of(report));
         let label = Arc::clone(&self.memory.label);
         let noted = self.memory.with(move |catalog| {
             if is_settled {
                 start::note_settled(catalog, &label)?;
             }
             duty.settle(catalog, summary.outcome, &summary.run_id)?;
-            catalog.end_run(destination, &summary)
+            catalog.end_run(destination, &summary)?;
+            failures.map_or(Ok(()), |failures| overview::note_failures(catalog, &label, &failures))
         });
         if let Err(error) = noted.await {
             self.catalog_broke(&error).await;

@@ -1,9 +1,9 @@
-//! Numbers for people.
+//! Numbers for people, as the page and the command line write them.
 
 use bytesize::ByteSize;
 
 /// `1,234,567`.
-pub(crate) fn count(number: u64) -> String {
+pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -16,17 +16,17 @@ pub(crate) fn count(number: u64) -> String {
 }
 
 /// `1 file`, `1,234 files`.
-pub(crate) fn files(number: u64) -> String {
+pub fn files(number: u64) -> String {
     if number == 1 { "1 file".to_owned() } else { format!("{} files", count(number)) }
 }
 
 /// `12.3 MiB`.
-pub(crate) fn size(bytes: u64) -> String {
+pub fn size(bytes: u64) -> String {
     ByteSize::b(bytes).to_string()
 }
 
 /// `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
-pub(crate) fn duration(seconds: f64) -> String {
+pub fn duration(seconds: f64) -> String {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time span for a person")]
     let whole = seconds.round() as u64;
     match whole {
