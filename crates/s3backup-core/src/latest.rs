@@ -192,6 +192,7 @@ pub(crate) fn of_run(
         }),
         catalog,
         verified,
+        alerts: None,
         runs,
     }
 }

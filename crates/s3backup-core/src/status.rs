@@ -10,8 +10,10 @@ use serde::Serialize;
 use crate::backup::Backup;
 use crate::latest::{self, Beacon, Seen};
 use crate::memory::Memory;
+use crate::outbox::Delivery;
 use crate::start::{note_unseen, take_history, take_over};
 use crate::state::{Span, import};
+use crate::trouble::Alerts;
 use crate::verify::remember::remembered;
 use crate::{Error, report};
 
@@ -46,6 +48,8 @@ pub struct Status {
     pub due: Vec<DueRef>,
     /// The last check of the bucket.
     pub verified: Option<Verified>,
+    /// What is wrong, and whether people were told; of what is in the bucket only how the delivery stands.
+    pub alerts: Alerts,
 }
 
 /// What was made again.
@@ -82,6 +86,7 @@ impl Backup {
             next_due: self.next_due(),
             due: Vec::new(),
             verified: None,
+            alerts: Alerts::default(),
         };
         let runs = if memory.is_lasting { self.history(usize::MAX).await? } else { Vec::new() };
         if runs.is_empty() {
@@ -97,9 +102,10 @@ impl Backup {
                 let files = catalog.count(destination)?;
                 let open = count_open(catalog, destination)?;
                 let due = catalog.due_in(DateTime::UNIX_EPOCH, now + TimeDelta::seconds(1), DUE_SHOWN)?;
-                Ok((files, open, due, remembered(catalog, &label)?))
+                Ok((files, open, due, remembered(catalog, &label)?, Alerts::look(catalog, now)?))
             });
-            let (files, open, due, verified) = known.await?;
+            let (files, open, due, verified, alerts) = known.await?;
+            status.alerts = alerts;
             (status.files, status.open_uploads, status.verified) = (Some(files), Some(open), verified);
             status.due = due.iter().map(due_ref).collect();
         }
@@ -197,6 +203,9 @@ impl Backup {
         let Seen::Present(latest, _) = seen else { return Err(self.no_state()) };
         status.unfinished = (latest.state == RunState::Running).then(|| latest.run_id.clone());
         status.verified = latest.verified;
+        if let Some(known) = latest.alerts {
+            status.alerts.delivery = Delivery::of_latest(known);
+        }
         status.due =
             latest.runs.iter().flat_map(|run| run.due.iter().rev().cloned()).take(DUE_SHOWN).collect();
         status.take_runs(latest.runs.into_iter());

@@ -17,14 +17,14 @@ use crate::fake_slack::FakeSlack;
 use crate::memory::{kill, set_mtime, state_dir, success};
 
 /// A job that is due at 20:00 in Seoul, and a clock that the test sets.
-struct Evenings {
-    bench: Bench,
+pub(crate) struct Evenings {
+    pub(crate) bench: Bench,
     now: Arc<Mutex<DateTime<Utc>>>,
 }
 
 impl Evenings {
     /// Set up on the morning of the 20th.
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let evenings = Self { bench: Bench::new().await, now: Arc::default() };
         evenings.bench.file("any", "x");
         evenings.at("2026-11-20 09:00");
@@ -37,18 +37,18 @@ impl Evenings {
     }
 
     /// It is now so late in Seoul.
-    fn at(&self, time: &str) {
+    pub(crate) fn at(&self, time: &str) {
         *self.now.lock().unwrap() = seoul(time);
     }
 
-    fn dress(&self, builder: BackupBuilder) -> BackupBuilder {
+    pub(crate) fn dress(&self, builder: BackupBuilder) -> BackupBuilder {
         let now = Arc::clone(&self.now);
         let zone = chrono_tz::Asia::Seoul;
         let schedule = ScheduleOptions::new(Schedule::new("0 20 * * *", zone).unwrap());
         builder.timezone(zone).schedule(schedule).clock(Arc::new(move || *now.lock().unwrap()))
     }
 
-    fn builder(&self) -> BackupBuilder {
+    pub(crate) fn builder(&self) -> BackupBuilder {
         self.dress(self.bench.builder())
     }
 

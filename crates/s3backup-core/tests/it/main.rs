@@ -4,8 +4,10 @@
 
 mod adopt;
 mod alerts;
+mod audience;
 mod bench;
 mod cancel;
+mod drills;
 mod due;
 mod events;
 #[path = "../../../s3backup-slack/tests/slack/fake_slack.rs"]
@@ -17,12 +19,14 @@ mod memory;
 mod model;
 #[path = "../../../s3backup-transfer/tests/common/moto.rs"]
 mod moto;
+mod outbox;
 mod outcomes;
 mod plan;
 mod prune;
 mod recognise;
 mod restore;
 mod steps;
+mod troubles;
 mod unsettled;
 mod verify;
 mod whole_run;
