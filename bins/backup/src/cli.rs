@@ -106,6 +106,19 @@ Read from the catalog, or on a machine without one from the bucket. It changes n
     Status(Status),
     /// One line a run, newest first
     History(History),
+    /// A test message to Slack, with the settings as they are
+    #[command(after_help = "\
+Exit code 1 when it does not arrive, with what Slack says and what to do about it. When it does, alerts that wait because
+Slack could not be reached are sent at once.")]
+    Slack(Slack),
+    /// No alerts for a while, as during maintenance; ends by itself
+    #[command(after_help = "\
+It is also said in the bucket, so that `backup monitor` on another machine is silent, too. What is trouble still when the
+silence ends is told then. TIME is 2h, 20:00 (the next one in the job's time zone), or RFC 3339; at most 14 days ahead.
+
+  backup silence --until 2h
+  backup silence --off")]
+    Silence(Silence),
     /// Everything end to end on generated data and an embedded S3 server, in under a minute
     Demo(Demo),
     /// Generate a deterministic fleet data set: trips by vehicle and day, with the faults of real data
@@ -262,6 +275,23 @@ pub(crate) struct History {
     /// How many runs
     #[arg(long, short = 'n', default_value_t = 30, value_name = "N")]
     pub(crate) limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Slack {
+    /// Send a test message
+    #[arg(long, required = true)]
+    pub(crate) test: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Silence {
+    /// When alerts go out again
+    #[arg(long, value_name = "TIME", required_unless_present = "off", conflicts_with = "off")]
+    pub(crate) until: Option<String>,
+    /// Alerts go out again from now on
+    #[arg(long)]
+    pub(crate) off: bool,
 }
 
 #[derive(Debug, Args)]

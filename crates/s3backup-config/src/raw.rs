@@ -25,6 +25,7 @@ pub(crate) struct Raw {
     pub(crate) schedule: Option<RawSchedule>,
     pub(crate) prune: Option<RawPrune>,
     pub(crate) slack: Option<RawSlack>,
+    pub(crate) alert: Option<RawAlert>,
     pub(crate) logging: RawLogging,
 }
 
@@ -97,6 +98,8 @@ pub(crate) struct RawSchedule {
     pub(crate) deadline: Duration,
     #[serde(deserialize_with = "values::read_duration")]
     pub(crate) max_runtime: Duration,
+    #[serde(default, deserialize_with = "values::read_maybe_duration")]
+    pub(crate) warn_after: Option<Duration>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -117,6 +120,12 @@ pub(crate) struct RawSlack {
     pub(crate) api_url: String,
     pub(crate) on: Vec<String>,
     pub(crate) mention: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct RawAlert {
+    pub(crate) command: Option<Vec<String>>,
+    pub(crate) pass_env: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -4,13 +4,15 @@ use std::path::{Path, PathBuf};
 
 use chrono_tz::Tz;
 use s3backup_core::options::{
-    ChecksumKind, Compare, Destination, Each, HttpPath, OnFailure, Schedule, ScheduleOptions, Source, Sse,
-    Step, Symlinks, TransferSettings,
+    AlertCommand, ChecksumKind, Compare, Destination, Each, HttpPath, OnFailure, Schedule, ScheduleOptions,
+    Source, Sse, Step, Symlinks, TransferSettings,
 };
 use s3backup_model::Name;
 use slog::Level;
 
-use crate::raw::{Raw, RawDestination, RawLogging, RawPrune, RawSchedule, RawSource, RawStep, RawTransfer};
+use crate::raw::{
+    Raw, RawAlert, RawDestination, RawLogging, RawPrune, RawSchedule, RawSource, RawStep, RawTransfer,
+};
 use crate::search::plain;
 use crate::settings::{Logging, Prune, Settings};
 use crate::{Request, slack, values};
@@ -62,6 +64,7 @@ impl<'r> Resolver<'r> {
         let schedule = raw.schedule.and_then(|raw| self.schedule(&raw, timezone.unwrap_or_default()));
         let prune = raw.prune.map(|raw| self.prune(&raw));
         let slack = raw.slack.and_then(|raw| slack::resolve(self, raw));
+        let alert_command = raw.alert.and_then(|raw| self.alert(raw));
         let logging = self.logging(&raw.logging);
         if !self.problems.is_empty() {
             return None;
@@ -82,6 +85,7 @@ impl<'r> Resolver<'r> {
             schedule,
             prune,
             slack,
+            alert_command,
             logging,
         })
     }
@@ -115,7 +119,19 @@ impl<'r> Resolver<'r> {
         options.catch_up = raw.catch_up;
         options.deadline = raw.deadline;
         options.max_runtime = raw.max_runtime;
+        options.warn_after = raw.warn_after;
         Some(options)
+    }
+
+    /// The program of `[alert]`.
+    pub(crate) fn alert(&mut self, raw: RawAlert) -> Option<AlertCommand> {
+        let Some(command) = raw.command else {
+            self.problem("alert.command", "missing; say which program to run, as a list");
+            return None;
+        };
+        let mut alert = AlertCommand::new(program(command, self.folder));
+        alert.pass_env = raw.pass_env;
+        Some(alert)
     }
 
     fn prune(&mut self, raw: &RawPrune) -> Prune {
