@@ -393,7 +393,7 @@ impl Catalog {
         self.write(|connection| sql::alerts::claim(connection, now, lease))
     }
 
-    /// Stores what came of an alert that was taken.
+    /// Stores what came of an alert that was taken. When one was told, those that failed before are due at once.
     pub fn settle_alert(&mut self, id: i64, settled: &Settled, now: DateTime<Utc>) -> Result<(), Error> {
         self.write(|connection| sql::alerts::settle(connection, id, settled, now))
     }

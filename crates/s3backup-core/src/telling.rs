@@ -75,19 +75,19 @@ impl<'a> Teller<'a> {
 
     /// Troubles of these kinds are over. Gives those of which somebody was told, or would have been soon.
     pub(crate) fn end(&mut self, kinds: &[AlertKind], at: DateTime<FixedOffset>) -> Vec<TroubleRow> {
-        let (over, open) = std::mem::take(&mut self.open)
+        let (mut over, open): (Vec<_>, Vec<_>) = std::mem::take(&mut self.open)
             .into_iter()
             .partition(|row: &TroubleRow| kinds.contains(&row.trouble.kind));
         self.open = open;
-        let mut told: Vec<TroubleRow> = over;
-        for row in &told {
+        for row in &over {
             self.telling.ended.push(row.trouble.clone());
+            // Of a missed due time somebody else may have told.
             if row.told_at.is_some() || row.trouble.kind == AlertKind::Late {
                 self.tell(&row.trouble, AlertForm::Update, news::over(row, at));
             }
         }
-        told.retain(|row| self.audience.wants(row.trouble.kind) && !row.is_held);
-        told
+        over.retain(|row| self.audience.wants(row.trouble.kind) && !row.is_held);
+        over
     }
 
     /// What stands by itself: nobody hears of it while nobody is to be told.

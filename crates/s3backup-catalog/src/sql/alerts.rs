@@ -231,6 +231,12 @@ pub(crate) fn settle(
                      WHERE trouble = (SELECT trouble FROM alert WHERE id = ?1)",
                 )?
                 .execute((id, time_in(now), channel, ts))?;
+            // The way is free again: what failed before need not wait for its time.
+            connection
+                .prepare_cached(
+                    "UPDATE alert SET next_try_at = min(next_try_at, ?1) WHERE state = 0 AND failing_since IS NOT NULL",
+                )?
+                .execute([time_in(now)])?;
         }
         Settled::ToldOtherwise => {
             end(TOLD_OTHERWISE, None)?;

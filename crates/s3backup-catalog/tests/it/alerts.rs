@@ -113,6 +113,19 @@ fn alerts_of_one_trouble_keep_their_order_and_do_not_hold_back_others() {
 }
 
 #[test]
+fn when_one_arrives_those_that_failed_are_tried_at_once() {
+    let mut catalog = Catalog::temporary().unwrap();
+    catalog.tell(&failed(0, "yesterday"), at(1)).unwrap();
+    let row = catalog.claim_alert(at(1), LEASE).unwrap().unwrap();
+    catalog.settle_alert(row.id, &later(3_000), at(1)).unwrap();
+    catalog.tell(&failed(9, "today"), at(10)).unwrap();
+    let row = catalog.claim_alert(at(10), LEASE).unwrap().unwrap();
+    assert_eq!(row.alert.headline, "today");
+    catalog.settle_alert(row.id, &told(), at(11)).unwrap();
+    assert_eq!(claimed(&mut catalog, 11).as_deref(), Some("yesterday"));
+}
+
+#[test]
 fn a_clock_that_was_set_back_holds_nothing_back() {
     let mut catalog = Catalog::temporary().unwrap();
     let year = 365 * 86_400;
