@@ -115,6 +115,19 @@ lock. A job that cannot be looked at is named on stderr and left out, and the ex
   backup report                     writes s3backup-report.html into the current folder
   backup report --out - | less      prints it")]
     Report(Report),
+    /// A test message to Slack, with the settings as they are
+    #[command(after_help = "\
+Exit code 1 when it does not arrive, with what Slack says and what to do about it. When it does, alerts that wait because
+Slack could not be reached are sent at once.")]
+    Slack(Slack),
+    /// No alerts for a while, as during maintenance; ends by itself
+    #[command(after_help = "\
+It is also said in the bucket, so that `backup monitor` on another machine is silent, too. What is trouble still when the
+silence ends is told then. TIME is 2h, 20:00 (the next one in the job's time zone), or RFC 3339; at most 14 days ahead.
+
+  backup silence --until 2h
+  backup silence --off")]
+    Silence(Silence),
     /// Everything end to end on generated data and an embedded S3 server, in under a minute
     Demo(Demo),
     /// Generate a deterministic fleet data set: trips by vehicle and day, with the faults of real data
@@ -278,6 +291,23 @@ pub(crate) struct Report {
     /// The file to write, which is replaced if it exists; - is stdout
     #[arg(long, default_value = "s3backup-report.html", value_name = "FILE")]
     pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Slack {
+    /// Send a test message
+    #[arg(long, required = true)]
+    pub(crate) test: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Silence {
+    /// When alerts go out again
+    #[arg(long, value_name = "TIME", required_unless_present = "off", conflicts_with = "off")]
+    pub(crate) until: Option<String>,
+    /// Alerts go out again from now on
+    #[arg(long)]
+    pub(crate) off: bool,
 }
 
 #[derive(Debug, Args)]

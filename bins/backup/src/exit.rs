@@ -13,7 +13,7 @@ pub(crate) enum Exit {
     Failed = 1,
     /// Wrong arguments or configuration.
     Usage = 2,
-    /// Done, but some files are not in the bucket.
+    /// Done, but some files are not in the bucket, or nobody can be told.
     Partial = 3,
     /// Something in the bucket is not as it should be.
     Differs = 4,

@@ -56,6 +56,8 @@ async fn dispatch(cli: Cli) -> Result<Exit, Stop> {
         Command::Status(arguments) => commands::status::run(&common, &arguments).await,
         Command::History(arguments) => commands::history::run(&common, &arguments).await,
         Command::Report(arguments) => commands::report::run(&common, &arguments).await,
+        Command::Slack(cli::Slack { test: _ }) => commands::slack::test(&common).await,
+        Command::Silence(arguments) => commands::silence::run(&common, &arguments).await,
         Command::Demo(arguments) => commands::demo::run(&common, &arguments).await,
         Command::GenerateData(arguments) => commands::generate_data::run(&common, &arguments),
         Command::Completions { shell } => commands::shell::completions(shell),

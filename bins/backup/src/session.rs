@@ -2,7 +2,7 @@
 
 use chrono::Utc;
 use s3backup_config::{Loaded, Request, Settings};
-use s3backup_core::{Backup, BackupBuilder, Slack, Trigger, alert, line_of};
+use s3backup_core::{Backup, BackupBuilder, Trigger, line_of};
 use s3backup_local_s3::LocalS3;
 use s3backup_logging::{Format, LoggerManager};
 
@@ -114,6 +114,9 @@ pub(crate) fn builder(settings: &Settings, trigger: Trigger) -> BackupBuilder {
     if let Some(slack) = &settings.slack {
         builder = builder.slack(slack.clone());
     }
+    if let Some(command) = &settings.alert_command {
+        builder = builder.alert_command(command.clone());
+    }
     builder
 }
 
@@ -151,19 +154,23 @@ pub(crate) fn quiet_log(settings: &Settings) -> LoggerManager {
         .build()
 }
 
-/// Tells Slack, if it can still be read where, that a run could not even start.
+/// Tells people, if it can still be read whom, that a run could not even start.
 ///
 /// Whatever goes wrong here is printed and changes nothing: the reason that brought us here is the one that counts.
 pub(crate) async fn alert_failed_start(common: &Common, stop: &Stop) {
-    let Some((job, host, options)) = s3backup_config::tolerant_slack(&request(common)) else { return };
-    let at = Utc::now().fixed_offset();
-    let alert = alert::of_start(job, host, at, stop.message.clone());
-    let sent = match Slack::new(options, None) {
-        Ok(slack) if !slack.wants(alert.kind) => return,
-        Ok(slack) => slack.send(&alert).await.map(|_| ()),
-        Err(error) => Err(error),
+    let Some(start) = s3backup_config::tolerant_start(&request(common)) else { return };
+    let log = LoggerManager::builder(start.job.as_str())
+        .dir(None)
+        .console_level(s3backup_logging::Level::Error)
+        .console(Progress::new(true).log_console())
+        .build();
+    let told = start.tell(Utc::now().fixed_offset(), stop.message.clone(), log.logger()).await;
+    log.finish();
+    let why = match told {
+        Ok(delivery) => delivery.why,
+        Err(error) => Some(line_of(&error)),
     };
-    if let Err(error) = sent {
-        crate::console::say_error(&format!("Slack was not told: {}", line_of(&error)));
+    if let Some(why) = why {
+        crate::console::say_error(&format!("nobody was told: {why}"));
     }
 }

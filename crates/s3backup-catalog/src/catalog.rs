@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{Connection, TransactionBehavior};
 use s3backup_model::manifest::Line;
-use s3backup_model::{DueState, Key, RunId, RunSummary, Tally};
+use s3backup_model::{DueState, Key, RunId, RunSummary, Tally, Trouble as TroubleName};
 
 use crate::error::Error;
 use crate::rows::{
@@ -15,12 +15,14 @@ use crate::rows::{
     SourceRow, UploadRow, VersionRow,
 };
 use crate::sql::{self, Trouble};
+use crate::telling::{AlertRow, AlertsWaiting, Settled, Telling, TroubleRow};
 
 /// What a job remembers, in one `SQLite` file.
 ///
 /// All methods block. Those that write return when what they wrote survives a loss of power, and write all of what they
 /// were given or nothing. One process writes at a time, which [`JobLock`](crate::JobLock) is for; others may read meanwhile
-/// with a catalog of their own on the same file.
+/// with a catalog of their own on the same file. Only what has to do with alerts is also written without the lock: each
+/// such call is one transaction, and two processes never get the same alert to deliver at once.
 ///
 /// A file that turns out to be damaged is [`Error::Corrupt`] from whichever method meets it.
 pub struct Catalog {
@@ -341,19 +343,74 @@ impl Catalog {
         self.write(|connection| sql::versions::forget_gone(connection, destination, objects))
     }
 
-    /// Notes that a run begins. One that is known stays as it is.
+    /// Notes that a run begins, and what is to be told of it. One that is known stays as it is.
     pub fn begin_run(
         &mut self,
         destination: DestinationId,
         run: &RunId,
         started_at: DateTime<Utc>,
+        telling: &Telling,
     ) -> Result<(), Error> {
-        self.write(|connection| sql::runs::begin(connection, destination, run, started_at))
+        self.write(|connection| {
+            sql::runs::begin(connection, destination, run, started_at)?;
+            sql::alerts::tell(connection, telling, started_at)
+        })
     }
 
-    /// Stores how a run ended, also of one that was not known, and forgets all but the newest 4,000 of the destination.
-    pub fn end_run(&mut self, destination: DestinationId, summary: &RunSummary) -> Result<(), Error> {
-        self.write(|connection| sql::runs::end(connection, destination, summary))
+    /// Stores how a run ended, also of one that was not known, and what is to be told of it. Forgets all but the newest 4,000
+    /// of the destination.
+    pub fn end_run(
+        &mut self,
+        destination: DestinationId,
+        summary: &RunSummary,
+        telling: &Telling,
+    ) -> Result<(), Error> {
+        self.write(|connection| {
+            sql::runs::end(connection, destination, summary)?;
+            sql::alerts::tell(connection, telling, summary.finished_at.to_utc())
+        })
+    }
+
+    /// Stores what is to be told. Remembers the last 1,000 alerts and troubles that are done with; when more than 1,000
+    /// alerts wait, the oldest are given up.
+    pub fn tell(&mut self, telling: &Telling, now: DateTime<Utc>) -> Result<(), Error> {
+        self.write(|connection| sql::alerts::tell(connection, telling, now))
+    }
+
+    /// The troubles that have not ended, oldest first, at most `limit`.
+    pub fn open_troubles(&self, limit: usize) -> Result<Vec<TroubleRow>, Error> {
+        self.with(|connection| sql::alerts::open_troubles(connection, limit))
+    }
+
+    /// A trouble, whether it has ended or not.
+    pub fn trouble(&self, trouble: &TroubleName) -> Result<Option<TroubleRow>, Error> {
+        self.with(|connection| sql::alerts::trouble(connection, trouble))
+    }
+
+    /// Takes the next alert that is due to deliver it: nobody else gets it within `lease`, unless
+    /// [`Catalog::settle_alert`] says before what came of it.
+    pub fn claim_alert(&mut self, now: DateTime<Utc>, lease: TimeDelta) -> Result<Option<AlertRow>, Error> {
+        self.write(|connection| sql::alerts::claim(connection, now, lease))
+    }
+
+    /// Stores what came of an alert that was taken. When one was told, those that failed before are due at once.
+    pub fn settle_alert(&mut self, id: i64, settled: &Settled, now: DateTime<Utc>) -> Result<(), Error> {
+        self.write(|connection| sql::alerts::settle(connection, id, settled, now))
+    }
+
+    /// Forgets the message of a trouble, which is not there any more: the next one stands by itself.
+    pub fn forget_message(&mut self, trouble: &TroubleName) -> Result<(), Error> {
+        self.write(|connection| sql::alerts::forget_message(connection, trouble))
+    }
+
+    /// How the delivery of alerts stands.
+    pub fn alerts_waiting(&self) -> Result<AlertsWaiting, Error> {
+        self.with(sql::alerts::waiting)
+    }
+
+    /// Makes all alerts that wait due now; also those that are held back if `held_too`.
+    pub fn hurry_alerts(&mut self, held_too: bool, now: DateTime<Utc>) -> Result<(), Error> {
+        self.write(|connection| sql::alerts::hurry(connection, held_too, now))
     }
 
     /// The newest runs, newest first, at most `limit`.

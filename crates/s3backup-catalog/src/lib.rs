@@ -3,7 +3,7 @@
 //! A [`Catalog`] belongs to one job on one machine and lies on a local disk. It says which files need not be looked at again,
 //! what the bucket should hold, and what is not yet in a manifest. The bucket is the truth: a catalog that is lost or
 //! damaged is made again from it. A [`JobLock`] sees to it that one process at a time works on the job; others may read
-//! the catalog meanwhile.
+//! the catalog meanwhile, and tell of troubles and deliver alerts.
 //!
 //! What this crate does *not* do: it never asks the bucket or the file system whether what it holds is still so, it
 //! decides nothing, and it starts no thread. All of it blocks, so async callers use it on blocking threads. Its memory
@@ -53,6 +53,7 @@ mod error;
 mod lock;
 mod rows;
 mod sql;
+mod telling;
 
 pub use catalog::Catalog;
 pub use error::Error;
@@ -61,3 +62,4 @@ pub use rows::{
     BegunUpload, Deferred, DestinationId, DueRow, FileRow, FileState, Hints, Known, Listed, RunRow, SourceId,
     SourceRow, UploadRow, VersionRow,
 };
+pub use telling::{AlertForm, AlertRow, AlertsWaiting, NewAlert, Settled, Telling, TroubleRow};

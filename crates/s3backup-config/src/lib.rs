@@ -59,4 +59,4 @@ pub use load::{Loaded, load};
 pub use request::{Override, Request};
 pub use settings::{Logging, Prune, Settings};
 pub use template::template;
-pub use tolerant::tolerant_slack;
+pub use tolerant::tolerant_start;

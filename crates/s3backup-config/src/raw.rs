@@ -25,6 +25,7 @@ pub(crate) struct Raw {
     pub(crate) schedule: Option<RawSchedule>,
     pub(crate) prune: Option<RawPrune>,
     pub(crate) slack: Option<RawSlack>,
+    pub(crate) alert: Option<RawAlert>,
     pub(crate) metrics: Option<RawMetrics>,
     pub(crate) logging: RawLogging,
 }
@@ -98,6 +99,8 @@ pub(crate) struct RawSchedule {
     pub(crate) deadline: Duration,
     #[serde(deserialize_with = "values::read_duration")]
     pub(crate) max_runtime: Duration,
+    #[serde(default, deserialize_with = "values::read_maybe_duration")]
+    pub(crate) warn_after: Option<Duration>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -124,6 +127,12 @@ pub(crate) struct RawSlack {
 pub(crate) struct RawMetrics {
     pub(crate) textfile: Option<PathBuf>,
     pub(crate) pushgateway: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct RawAlert {
+    pub(crate) command: Option<Vec<String>>,
+    pub(crate) pass_env: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

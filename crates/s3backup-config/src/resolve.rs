@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 
 use chrono_tz::Tz;
 use s3backup_core::options::{
-    ChecksumKind, Compare, Destination, Each, HttpPath, MetricsOptions, OnFailure, Schedule, ScheduleOptions,
-    Source, Sse, Step, Symlinks, TransferSettings,
+    AlertCommand, ChecksumKind, Compare, Destination, Each, HttpPath, MetricsOptions, OnFailure, Schedule,
+    ScheduleOptions, Source, Sse, Step, Symlinks, TransferSettings,
 };
 use s3backup_model::Name;
 use slog::Level;
 
 use crate::raw::{
-    Raw, RawDestination, RawLogging, RawMetrics, RawPrune, RawSchedule, RawSource, RawStep, RawTransfer,
+    Raw, RawAlert, RawDestination, RawLogging, RawMetrics, RawPrune, RawSchedule, RawSource, RawStep,
+    RawTransfer,
 };
 use crate::search::plain;
 use crate::settings::{Logging, Prune, Settings};
@@ -64,6 +65,7 @@ impl<'r> Resolver<'r> {
         let schedule = raw.schedule.and_then(|raw| self.schedule(&raw, timezone.unwrap_or_default()));
         let prune = raw.prune.map(|raw| self.prune(&raw));
         let slack = raw.slack.and_then(|raw| slack::resolve(self, raw));
+        let alert_command = raw.alert.and_then(|raw| self.alert(raw));
         let metrics = raw.metrics.map(|raw| self.metrics(raw)).unwrap_or_default();
         let logging = self.logging(&raw.logging);
         if !self.problems.is_empty() {
@@ -85,6 +87,7 @@ impl<'r> Resolver<'r> {
             schedule,
             prune,
             slack,
+            alert_command,
             metrics,
             logging,
         })
@@ -119,7 +122,19 @@ impl<'r> Resolver<'r> {
         options.catch_up = raw.catch_up;
         options.deadline = raw.deadline;
         options.max_runtime = raw.max_runtime;
+        options.warn_after = raw.warn_after;
         Some(options)
+    }
+
+    /// The program of `[alert]`.
+    pub(crate) fn alert(&mut self, raw: RawAlert) -> Option<AlertCommand> {
+        let Some(command) = raw.command else {
+            self.problem("alert.command", "missing; say which program to run, as a list");
+            return None;
+        };
+        let mut alert = AlertCommand::new(program(command, self.folder));
+        alert.pass_env = raw.pass_env;
+        Some(alert)
     }
 
     fn prune(&mut self, raw: &RawPrune) -> Prune {

@@ -99,15 +99,15 @@ pub(crate) const SETTINGS: &[Key] = &[
     key("schedule", Kind::Table(SCHEDULE)),
     key("prune", Kind::Table(PRUNE)),
     key("slack", Kind::Table(SLACK)),
+    key("alert", Kind::Table(ALERT)),
     key("metrics", Kind::Table(METRICS)),
     key("logging", Kind::Table(LOGGING)),
     key("verify", Kind::NotBuilt("verifying the bucket by itself")),
-    key("alert", Kind::NotBuilt("alerting by a command")),
     key("ping", Kind::NotBuilt("pinging a health check")),
 ];
 
 /// Tables whose presence means something: they have no defaults where nothing names them.
-pub(crate) const OPTIONAL: [&str; 4] = ["schedule", "prune", "slack", "metrics"];
+pub(crate) const OPTIONAL: [&str; 5] = ["schedule", "prune", "slack", "alert", "metrics"];
 
 const STEP: &[Key] = &[
     key("name", Kind::Text),
@@ -166,7 +166,7 @@ const SCHEDULE: &[Key] = &[
     with("catch_up", Kind::Truth, "true"),
     with("deadline", Kind::Duration { zero: false }, "1h"),
     with("max_runtime", Kind::Duration { zero: false }, "10h"),
-    key("warn_after", Kind::NotBuilt("the alert that a run takes long")),
+    key("warn_after", Kind::Duration { zero: false }),
 ];
 
 const PRUNE: &[Key] = &[
@@ -185,6 +185,8 @@ const SLACK: &[Key] = &[
     with("on", Kind::Words(ALERTS), "success,partial,failed,late,long_running,recovered,shrunk,differs"),
     with("mention", Kind::Texts, ""),
 ];
+
+const ALERT: &[Key] = &[key("command", Kind::Argv), with("pass_env", Kind::Texts, "")];
 
 const ALERTS: &[&str] =
     &["success", "partial", "failed", "late", "long_running", "recovered", "shrunk", "differs"];

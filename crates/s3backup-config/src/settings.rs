@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 use s3backup_core::options::{
-    Destination, HttpPath, MetricsOptions, ScheduleOptions, SlackOptions, Source, Step, TransferSettings,
+    AlertCommand, Destination, HttpPath, MetricsOptions, ScheduleOptions, SlackOptions, Source, Step,
+    TransferSettings,
 };
 use s3backup_model::Name;
 use slog::Level;
@@ -47,6 +48,8 @@ pub struct Settings {
     pub prune: Option<Prune>,
     /// How Slack is told, if it is.
     pub slack: Option<SlackOptions>,
+    /// The program that is told what Slack does not take.
+    pub alert_command: Option<AlertCommand>,
     /// Where metrics go, if anywhere.
     pub metrics: MetricsOptions,
     /// The log.
@@ -73,6 +76,7 @@ impl fmt::Debug for Settings {
             .field("schedule", &self.schedule)
             .field("prune", &self.prune)
             .field("slack", &self.slack)
+            .field("alert_command", &self.alert_command)
             .field("metrics", &self.metrics)
             .field("logging", &self.logging)
             .finish()

@@ -1,27 +1,27 @@
-//! Reads `[slack]` out of a configuration that cannot be used, so that somebody can be told that it cannot.
+//! Reads who is told out of a configuration that cannot be used, so that somebody can be told that it cannot.
 
 use std::path::Path;
 
 use figment::Figment;
 use figment::providers::{Format as _, Json, Yaml};
 use figment::value::{Dict, Value};
-use s3backup_core::Slack;
-use s3backup_core::options::SlackOptions;
+use s3backup_core::options::{AlertCommand, SlackOptions};
+use s3backup_core::{FailedStart, Slack};
 use s3backup_model::Name;
 
 use crate::layers::{Layer, Merged};
 use crate::parse::{self, Format, Lines};
-use crate::raw::RawSlack;
-use crate::resolve::Resolver;
+use crate::raw::{RawAlert, RawSlack};
+use crate::resolve::{Resolver, default_state_dir};
 use crate::schema::{self, Kind, SETTINGS};
 use crate::search::{self, Found};
 use crate::{Request, environment, slack};
 
-/// The job, the host and the way to Slack of a configuration that [`load`](crate::load) refuses, as far as they can
+/// The job, the host and who is told of it, from a configuration that [`load`](crate::load) refuses, as far as they can
 /// be read: keys that cannot be are passed over, and of a broken file only the broken table is lost.
 ///
-/// `None` if what is left leads to no Slack. A file that somebody else could have written is not read here either.
-pub fn tolerant_slack(request: &Request) -> Option<(Name, Name, SlackOptions)> {
+/// `None` if what is left leads to nobody. A file that somebody else could have written is not read here either.
+pub fn tolerant_start(request: &Request) -> Option<FailedStart> {
     let found = search::find(request).ok();
     let mut dict = found.as_ref().map_or_else(Dict::new, read);
     let environment = environment::layers(request, &mut Vec::new(), &mut Vec::new());
@@ -40,14 +40,25 @@ pub fn tolerant_slack(request: &Request) -> Option<(Name, Name, SlackOptions)> {
     let tree = Merged::new(layers, String::new(), Lines::new(), None).tree;
     let host = text(&tree, "host").unwrap_or_else(|| request.host_name.clone());
     let folder = found.as_ref().map_or(request.current_dir.as_path(), Found::folder);
-    let options = options(request, folder, tree.get("slack")?.as_dict()?)?;
-    Some((Name::lossy(job.as_deref().unwrap_or("backup")), Name::lossy(&host), options))
+    let table = |name| tree.get(name).and_then(Value::as_dict);
+    let mut start = FailedStart::new(Name::lossy(job.as_deref().unwrap_or("backup")), Name::lossy(&host));
+    start.slack = table("slack").and_then(|given| options(request, folder, given));
+    start.command = table("alert").and_then(|given| command(request, folder, given));
+    let state_dir =
+        text(&tree, "state_dir").map(|dir| Resolver::new(request, folder).absolute(Path::new(&dir)));
+    start.state_dir = state_dir.or_else(|| default_state_dir(request));
+    (start.slack.is_some() || start.command.is_some()).then_some(start)
+}
+
+fn command(request: &Request, folder: &Path, given: &Dict) -> Option<AlertCommand> {
+    let raw: RawAlert = Value::from(valid("alert", given)).deserialize().ok()?;
+    Resolver::new(request, folder).alert(raw)
 }
 
 /// All that can be used together; else the bot alone, else the webhook alone; and each without mentions and choices if
 /// it is these that cannot be.
 fn options(request: &Request, folder: &Path, given: &Dict) -> Option<SlackOptions> {
-    let valid = valid(given);
+    let valid = valid("slack", given);
     ["", "webhook_", "token_"].into_iter().find_map(|dropped| {
         let kept = valid.iter().filter(|(name, _)| dropped.is_empty() || !name.starts_with(dropped));
         let kept: Dict = kept.map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -58,9 +69,9 @@ fn options(request: &Request, folder: &Path, given: &Dict) -> Option<SlackOption
     })
 }
 
-/// The keys of `[slack]` that hold what they may, and defaults for the others.
-fn valid(given: &Dict) -> Dict {
-    let Some(Kind::Table(keys)) = schema::find(SETTINGS, "slack").map(|key| key.kind) else {
+/// The keys of a table that hold what they may, and defaults for the others.
+fn valid(table: &str, given: &Dict) -> Dict {
+    let Some(Kind::Table(keys)) = schema::find(SETTINGS, table).map(|key| key.kind) else {
         return Dict::new();
     };
     let value = |key: &schema::Key| {

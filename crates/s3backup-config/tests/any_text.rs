@@ -4,7 +4,7 @@ mod common;
 
 use common::{Folder, LEAST};
 use proptest::prelude::*;
-use s3backup_config::{template, tolerant_slack};
+use s3backup_config::{template, tolerant_start};
 
 /// Pieces of configurations, and what breaks them.
 fn piece() -> impl Strategy<Value = String> {
@@ -72,7 +72,7 @@ proptest! {
         folder.write(name, &if after { format!("{}{text}", template()) } else { text });
         folder.request.file = Some(name.into());
         let _ = folder.load().map_err(|error| error.to_string());
-        let _ = tolerant_slack(&folder.request);
+        let _ = tolerant_start(&folder.request);
     }
 
     #[test]

@@ -13,7 +13,7 @@ const AT_THE_TOP: &[(&str, &str)] = &[
     (
         "colour = \"red\"",
         "colour: unknown key; known here: job, host, timezone, state_dir, step, source, destination, transfer, \
-         guard, schedule, prune, slack, metrics, logging",
+         guard, schedule, prune, slack, alert, metrics, logging",
     ),
     ("job = 7", "job: found the number 7, expected a name in quotes"),
     (
@@ -67,8 +67,8 @@ const AT_THE_TOP: &[(&str, &str)] = &[
         "schedule.max_runtime: found \"long\", expected a duration above zero, such as \"2m\" or \"1h 30m\"",
     ),
     (
-        "schedule = { cron = \"@daily\", warn_after = \"10m\" }",
-        "schedule.warn_after: not built yet: the alert that a run takes long; leave it out",
+        "schedule = { cron = \"@daily\", warn_after = \"0s\" }",
+        "schedule.warn_after: found \"0s\", expected a duration above zero, such as \"2m\" or \"1h 30m\"",
     ),
     (
         "guard.max_changed = \"0%\"",

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Folder, LEAST};
-use s3backup_config::tolerant_slack;
+use s3backup_config::tolerant_start;
 use s3backup_core::options::{SlackOptions, SlackWay};
 
 const TOKEN: &str = "xoxb-1-hush";
@@ -183,11 +183,10 @@ fn slack_is_read_out_of_a_broken_configuration() {
     ] {
         let folder = Folder::with(&text).variable("TOKEN", TOKEN);
         assert!(folder.load().is_err(), "{text}");
-        let Some((found, host, options)) = tolerant_slack(&folder.request) else {
-            panic!("nothing of {text}")
-        };
-        assert_eq!(found.as_str(), job, "{text}");
-        assert!(host.as_str().starts_with("gateway"), "{text}");
+        let Some(start) = tolerant_start(&folder.request) else { panic!("nothing of {text}") };
+        assert_eq!(start.job.as_str(), job, "{text}");
+        assert!(start.host.as_str().starts_with("gateway"), "{text}");
+        let options = start.slack.unwrap();
         assert!(matches!(&options.way, SlackWay::Bot { channel, .. } if channel == "#a"), "{text}");
         assert_eq!(token(&options), TOKEN);
         assert!(options.mention.is_empty(), "{text}");
@@ -207,21 +206,21 @@ fn slack_is_read_out_of_broken_yaml_and_json() {
         folder.write(name, text);
         folder.request.file = Some(name.into());
         assert!(folder.load().is_err());
-        let (_, _, options) = tolerant_slack(&folder.request).unwrap();
+        let options = tolerant_start(&folder.request).unwrap().slack.unwrap();
         assert_eq!(token(&options), TOKEN);
     }
 }
 
 #[test]
 fn slack_is_not_read_from_where_it_is_not() {
-    assert!(tolerant_slack(&Folder::new().request).is_none());
-    assert!(tolerant_slack(&Folder::with("x = 1").request).is_none());
-    assert!(tolerant_slack(&slack("channel = \"#a\"\ntoken_env = \"ABSENT\"").request).is_none());
+    assert!(tolerant_start(&Folder::new().request).is_none());
+    assert!(tolerant_start(&Folder::with("x = 1").request).is_none());
+    assert!(tolerant_start(&slack("channel = \"#a\"\ntoken_env = \"ABSENT\"").request).is_none());
     // A file that anybody can write could lead the token to anybody.
     let folder = slack("channel = \"#a\"\ntoken_env = \"TOKEN\"\n");
-    assert!(tolerant_slack(&folder.request).is_some());
+    assert!(tolerant_start(&folder.request).is_some());
     folder.mode("backup.toml", 0o666);
-    assert!(tolerant_slack(&folder.request).is_none());
+    assert!(tolerant_start(&folder.request).is_none());
     // The environment alone is enough.
     let folder = Folder::new()
         .variable("TOKEN", TOKEN)
@@ -229,6 +228,31 @@ fn slack_is_not_read_from_where_it_is_not() {
         .variable("BACKUP_SLACK__TOKEN_ENV", "TOKEN")
         .variable("BACKUP_JOB", "j")
         .variable("BACKUP_HOST", "h");
-    let (job, host, _) = tolerant_slack(&folder.request).unwrap();
-    assert_eq!((job.as_str(), host.as_str()), ("j", "h"));
+    let start = tolerant_start(&folder.request).unwrap();
+    assert_eq!((start.job.as_str(), start.host.as_str()), ("j", "h"));
+}
+
+#[test]
+fn the_other_way_and_the_state_are_read_out_of_a_broken_configuration_too() {
+    let folder =
+        Folder::with("x = 1\nstate_dir = \"state\"\n[alert]\ncommand = [\"./page\", \"me\"]\nodd = 1\n");
+    let start = tolerant_start(&folder.request).unwrap();
+    assert!(start.slack.is_none());
+    let command = start.command.unwrap().command;
+    assert!(
+        command[0].ends_with("/page") && command[0].starts_with('/') && command[1] == "me",
+        "{command:?}"
+    );
+    let state_dir = start.state_dir.unwrap();
+    assert!(state_dir.is_absolute() && state_dir.ends_with("state"), "{state_dir:?}");
+}
+
+#[test]
+fn the_alert_command_is_checked() {
+    let folder = Folder::with(&format!("{LEAST}\n[alert]\n"));
+    assert!(folder.said().contains("alert.command: missing"), "{}", folder.said());
+    let folder =
+        Folder::with(&format!("{LEAST}\n[alert]\ncommand = [\"page\"]\npass_env = [\"AWS_PROFILE\"]\n"));
+    let alert = folder.load().unwrap().settings.alert_command.unwrap();
+    assert_eq!((alert.command, alert.pass_env), (vec!["page".to_owned()], vec!["AWS_PROFILE".to_owned()]));
 }

@@ -1,5 +1,7 @@
 //! What a run means to a person.
 
+pub(crate) mod news;
+
 use bytesize::ByteSize;
 use s3backup_model::{Alert, AlertKind, Outcome, RunReport, StepState};
 
@@ -94,12 +96,36 @@ pub fn of_start(
     at: chrono::DateTime<chrono::FixedOffset>,
     message: String,
 ) -> Alert {
+    let headline = format!("Backup {job} on {host} could not start");
+    plain(AlertKind::Failed, job, host, at, headline, message)
+}
+
+/// A message by itself, to see whether it arrives.
+pub fn of_test(
+    job: s3backup_model::Name,
+    host: s3backup_model::Name,
+    at: chrono::DateTime<chrono::FixedOffset>,
+) -> Alert {
+    let headline = format!("Test: alerts of backup {job} on {host} arrive here");
+    let message = "Somebody asked for this message. Nothing is wrong.".to_owned();
+    plain(AlertKind::Success, job, host, at, headline, message)
+}
+
+/// An alert of words alone.
+fn plain(
+    kind: AlertKind,
+    job: s3backup_model::Name,
+    host: s3backup_model::Name,
+    at: chrono::DateTime<chrono::FixedOffset>,
+    headline: String,
+    message: String,
+) -> Alert {
     Alert {
-        kind: AlertKind::Failed,
-        headline: format!("Backup {job} on {host} could not start"),
+        kind,
         job,
         host,
         at,
+        headline,
         message,
         run_id: None,
         facts: Vec::new(),

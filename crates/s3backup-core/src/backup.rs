@@ -23,9 +23,10 @@ use crate::events::{EVENTS_AHEAD, Emitter};
 use crate::memory::Memory;
 use crate::metrics::Publisher;
 use crate::options::{
-    Compare, Destination, HttpPath, MetricsOptions, RetrySettings, ScheduleOptions, Select, Source, Step,
-    Symlinks, TransferSettings,
+    AlertCommand, Compare, Destination, HttpPath, MetricsOptions, RetrySettings, ScheduleOptions, Select,
+    Source, Step, Symlinks, TransferSettings,
 };
+use crate::outbox::Audience;
 use crate::plan::Naming;
 use crate::planning::Plan;
 use crate::record::Shelf;
@@ -67,8 +68,7 @@ pub(crate) struct Job {
     pub(crate) max_changed: u8,
     pub(crate) force: bool,
     state_dir: Option<PathBuf>,
-    pub(crate) slack: Option<Slack>,
-    pub(crate) secrets: Vec<String>,
+    pub(crate) audience: Arc<Audience>,
     pub(crate) alert_when_interrupted: bool,
     pub(crate) log_location: Option<String>,
     pub(crate) metrics: Option<Publisher>,
@@ -210,7 +210,7 @@ impl Backup {
     /// `partial`. Look at [`RunReport::outcome`] before calling it a success.
     ///
     /// The report is also stored in the bucket, where it is the same but for what happened while it was stored and after:
-    /// that it could not be stored, and that Slack could not be told, are only in the one that is returned.
+    /// that it could not be stored, and that people could not be told, are only in the one that is returned.
     ///
     /// # Errors
     /// [`Error::Failed`], with the report, when the run could not do its work: no credentials, no bucket, a source missing,
@@ -326,6 +326,7 @@ pub struct BackupBuilder {
     force: bool,
     state_dir: Option<PathBuf>,
     slack: Option<SlackOptions>,
+    alert_command: Option<AlertCommand>,
     alert_when_interrupted: bool,
     log_location: Option<String>,
     metrics: MetricsOptions,
@@ -353,6 +354,7 @@ impl Default for BackupBuilder {
             force: false,
             state_dir: None,
             slack: None,
+            alert_command: None,
             alert_when_interrupted: true,
             log_location: None,
             metrics: MetricsOptions::default(),
@@ -471,9 +473,16 @@ impl BackupBuilder {
         self
     }
 
-    /// Tells Slack how each run ended.
+    /// Tells Slack how each run ended, and of trouble.
     pub fn slack(mut self, options: SlackOptions) -> Self {
         self.slack = Some(options);
+        self
+    }
+
+    /// Runs a program when Slack refuses an alert for good or cannot be reached for an hour; without Slack, for every alert
+    /// but those of success.
+    pub fn alert_command(mut self, command: AlertCommand) -> Self {
+        self.alert_command = Some(command);
         self
     }
 
@@ -538,6 +547,15 @@ impl BackupBuilder {
             self.slack.as_ref().map(|options| Slack::new(options.clone(), logger.clone())).transpose();
         let slack = slack.map_err(Error::Slack)?;
         let metrics = Publisher::new(self.metrics, &name, &host)?;
+        let is_empty = |command: &AlertCommand| command.command.first().is_none_or(String::is_empty);
+        if self.alert_command.as_ref().is_some_and(is_empty) {
+            return Err(Error::invalid("[alert] command", "it is empty: name a program"));
+        }
+        let audience = Audience {
+            slack,
+            command: self.alert_command,
+            secrets: self.slack.iter().map(secret_of).collect(),
+        };
         let objects = ObjectSettings {
             storage_class: destination.storage_class,
             sse: destination.sse,
@@ -578,8 +596,7 @@ impl BackupBuilder {
             max_changed: self.max_changed,
             force: self.force,
             state_dir: self.state_dir,
-            secrets: self.slack.iter().map(secret_of).collect(),
-            slack,
+            audience: Arc::new(audience),
             alert_when_interrupted: self.alert_when_interrupted,
             log_location: self.log_location,
             metrics,
@@ -639,7 +656,8 @@ fn check_prefixes(sources: &[Source], naming: &Naming) -> Result<(), Error> {
     Ok(())
 }
 
-fn secret_of(options: &SlackOptions) -> String {
+/// What no other program may see.
+pub(crate) fn secret_of(options: &SlackOptions) -> String {
     match &options.way {
         s3backup_slack::Way::Bot { token, .. } => token.expose().to_owned(),
         s3backup_slack::Way::Webhook { url } => url.expose().to_owned(),

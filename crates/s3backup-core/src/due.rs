@@ -1,6 +1,6 @@
 //! The ledger of due times: which of them a run stands for, and what its outcome makes of them.
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use s3backup_catalog::{Catalog, DueRow, Error as CatalogError};
 use s3backup_model::{DueRef, DueState, Outcome, RunId};
 use s3backup_schedule::Schedule;
@@ -59,6 +59,25 @@ impl Duty {
         Ok(Self { open, is_too_much })
     }
 
+    /// The newest due time until then and what has become of it, as far as it was kept by now. Writes nothing.
+    pub(crate) fn newest(catalog: &Catalog, until: DateTime<Utc>) -> Result<Option<DueRow>, CatalogError> {
+        let kept_by = catalog.setting(SCHEDULE)?.and_then(|text| parse(&text));
+        let through = catalog.setting(THROUGH)?.and_then(|text| text.parse::<DateTime<Utc>>().ok());
+        if let (Some(kept_by), Some(through)) = (kept_by, through)
+            && let Some(time) = kept_by.previous(until).filter(|time| time.at > through)
+        {
+            return Ok(Some(DueRow {
+                at: time.at,
+                local_date: time.local_date,
+                timezone: kept_by.timezone().name().to_owned(),
+                state: DueState::Missed,
+                run: None,
+            }));
+        }
+        let behind = until + TimeDelta::microseconds(1);
+        Ok(catalog.due_in(DateTime::UNIX_EPOCH, behind, 1)?.pop())
+    }
+
     /// Remembers until when the ledger is kept. A clock that was set back takes nothing from it.
     pub(crate) fn keep(
         catalog: &Catalog,
@@ -74,6 +93,21 @@ impl Duty {
     /// Whether the ledger was ever kept in this catalog.
     pub(crate) fn is_kept(catalog: &Catalog) -> Result<bool, CatalogError> {
         Ok(catalog.setting(THROUGH)?.is_some())
+    }
+
+    /// The oldest due time that was to be met by `until`.
+    pub(crate) fn oldest_until(&self, until: DateTime<Utc>) -> Option<&DueRow> {
+        self.open.first().filter(|due| due.at <= until)
+    }
+
+    /// The newest due time that the run stands for.
+    pub(crate) fn newest_open(&self) -> Option<DateTime<Utc>> {
+        self.open.last().map(|due| due.at)
+    }
+
+    /// The newest of them that a run which began then stood for.
+    pub(crate) fn newest_until(&self, began: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.open.iter().rev().map(|due| due.at).find(|at| *at <= began)
     }
 
     /// The days that the run stands for, oldest first; today where no due time is open.

@@ -6,14 +6,18 @@ use std::time::Instant;
 use chrono::{DateTime, FixedOffset, Utc};
 use s3backup_model::{FailureKind, Fatal, Latest, Outcome, RunId, RunReport, RunState, RunSummary, Tally};
 use s3backup_transfer::Bucket;
+use tokio::sync::Mutex;
 
-use crate::alert;
+use crate::Error;
 use crate::backup::Job;
 use crate::error::line_of;
 use crate::events::Emitter;
+use crate::latest::Beacon;
+use crate::memory::Shared;
+use crate::outbox::{Delivery, Outbox};
 use crate::record::Shelf;
 use crate::run::Run;
-use crate::{overview, snapshot, start};
+use crate::{overview, snapshot, start, trouble};
 
 /// The report of a run of which nothing is known yet.
 pub(crate) fn empty(job: &Job, run_id: RunId, started_at: DateTime<FixedOffset>) -> RunReport {
@@ -46,6 +50,7 @@ pub(crate) fn empty(job: &Job, run_id: RunId, started_at: DateTime<FixedOffset>)
         warnings: Vec::new(),
         fatal: None,
         manifests: Vec::new(),
+        alerts: None,
     }
 }
 
@@ -142,10 +147,14 @@ impl Run<'_> {
         }
     }
 
-    /// Writes the end of the run into the catalog.
+    /// Writes the end of the run into the catalog, and what is to be told of it.
     pub(crate) async fn remember_end(&mut self, report: &RunReport) {
         let destination = self.memory.destination;
         let (summary, duty) = (RunSummary::from(report), self.duty.clone());
+        // Whoever interrupts a run at a terminal need not be told; of one that took too long nobody knows.
+        let is_wanted =
+            self.job.alert_when_interrupted || self.is_overdue || report.outcome != Outcome::Interrupted;
+        let (job, ended) = (Arc::clone(self.job), report.clone());
         let skipped = report.skipped.by_reason;
         // What was not looked at now is no better known than before.
         let is_settled = report.outcome == Outcome::Success && skipped.too_young + skipped.not_selected == 0;
@@ -156,11 +165,39 @@ impl Run<'_> {
                 start::note_settled(catalog, &label)?;
             }
             duty.settle(catalog, summary.outcome, &summary.run_id)?;
-            catalog.end_run(destination, &summary)?;
-            failures.map_or(Ok(()), |failures| overview::note_failures(catalog, &label, &failures))
+            // It may have been written by an attempt that was cut short while it waited for this.
+            let newest = catalog.runs(destination, 1)?.pop();
+            let is_noted = newest.is_some_and(|row| row.run == summary.run_id && row.summary.is_some());
+            let telling = trouble::run::at_end(catalog, &job, destination, &ended, is_wanted)?;
+            if !is_noted {
+                catalog.end_run(destination, &summary, &telling)?;
+            }
+            if let Some(failures) = failures {
+                overview::note_failures(catalog, &label, &failures)?;
+            }
+            Ok(!telling.alerts.is_empty())
         });
-        if let Err(error) = noted.await {
-            self.catalog_broke(&error).await;
+        match noted.await {
+            Ok(tells) => self.tells |= tells,
+            Err(error) => {
+                self.catalog_broke(&error).await;
+                self.tell_without_catalog(report, is_wanted).await;
+            }
+        }
+    }
+
+    /// Nobody would hear of it: what cannot be remembered is told all the same.
+    async fn tell_without_catalog(&mut self, report: &RunReport, is_wanted: bool) {
+        let Ok(catalog) = Shared::temporary().await else { return };
+        let (job, report) = (Arc::clone(self.job), report.clone());
+        let told = catalog.with(move |catalog| {
+            let destination = catalog.destination(job.server(), &job.bucket, job.naming.destination())?;
+            let telling = trouble::run::at_end(catalog, &job, destination, &report, is_wanted)?;
+            catalog.tell(&telling, report.finished_at.to_utc())
+        });
+        if told.await.is_ok() {
+            self.tells = true;
+            self.outbox = Outbox::of(self.job, catalog);
         }
     }
 
@@ -176,27 +213,40 @@ impl Run<'_> {
     }
 }
 
-/// Tells people, within the time limit of Slack and within `limit`. Whether that works changes nothing about the
-/// outcome; that it did not is a warning of the report that the caller gets, which is stored already.
-pub(crate) async fn send_alert(
+/// What became of the alerts at the end of a run, for its report. Whether people could be told changes nothing about the
+/// outcome; that they were not is a warning of the report that the caller gets, which is stored already.
+pub(crate) async fn note_delivery(
     job: &Job,
     report: &mut RunReport,
     events: &Emitter,
-    limit: impl Future<Output = ()>,
+    tells: bool,
+    delivered: Option<Result<Delivery, Error>>,
 ) {
-    let Some(slack) = &job.slack else { return };
-    let alert = alert::of_run(report, job.log_location.as_deref());
-    if !slack.wants(alert.kind) {
-        return;
-    }
-    let why = tokio::select! {
-        sent = slack.send(&alert) => match sent {
-            Ok(_) => return,
-            Err(error) => line_of(&error),
-        },
-        () = limit => "there was no time left".to_owned(),
+    let why = match delivered {
+        Some(Ok(delivery)) => {
+            report.alerts = delivery.for_latest(job);
+            delivery.why.filter(|_| report.alerts.is_some())
+        }
+        Some(Err(error)) => Some(line_of(&error)),
+        None => tells.then(|| "there was no time left".to_owned()),
     };
-    let message = format!("Slack was not told of this run: {why}");
+    let Some(why) = why else { return };
+    let whom = if job.audience.slack.is_some() { "Slack" } else { "Nobody" };
+    let message = if tells {
+        format!("{whom} was not told of this run: {why}")
+    } else {
+        format!("{whom} was not told of earlier trouble: {why}")
+    };
     report.warnings.push(message.clone());
     events.warn(message).await;
+}
+
+/// Says in `latest.json` that alerts reach nobody, or that they do again, where it says something else.
+pub(crate) async fn say_delivery(beacon: &Mutex<Beacon>, report: &RunReport) {
+    let mut beacon = beacon.lock().await;
+    if beacon.latest.alerts != report.alerts && beacon.latest.state == RunState::Idle {
+        beacon.latest.alerts.clone_from(&report.alerts);
+        // What goes wrong shows in the next run, which says it again.
+        let _ = beacon.write(RunState::Idle, report.finished_at).await;
+    }
 }

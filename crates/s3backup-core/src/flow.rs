@@ -635,6 +635,7 @@ mod tests {
         record.cut_segments_at(1);
         let (events, cancel) = (&events, &cancel);
         let memory = crate::memory::Memory::scratch(job).await.unwrap();
+        let outbox = crate::outbox::Outbox::of(job, memory.catalog.clone());
         let (duty, days) = (crate::due::Duty::default(), Vec::new());
         let mut run = Run {
             record,
@@ -651,6 +652,9 @@ mod tests {
             beacon: None,
             is_overdue: false,
             is_unsettled: false,
+            outbox,
+            courier: None,
+            tells: false,
         };
 
         let all_are_sent = async {

@@ -188,6 +188,7 @@ pub(crate) fn of_run(
         schedule: job.schedule.as_ref().map(schedule_of),
         catalog,
         verified,
+        alerts: None,
         runs,
     }
 }

@@ -71,6 +71,11 @@
 //! [`RunReport::uploaded`], in [`RunReport::unchanged`] and among the failures together. Failures may be more: what could
 //! not even be looked at, such as a directory that must not be read, is no file that was found.
 //!
+//! # Who is told
+//! [`BackupBuilder::slack`] and [`BackupBuilder::alert_command`] say how people are told of a run and of trouble. What is to be told
+//! is stored first and then delivered: by the run, and by [`Backup::deliver`] and [`Backup::look_for_trouble`], which whoever keeps a
+//! job running calls every minute. [`Backup::tell`] adds what an embedder has to say.
+//!
 //! # What is in the bucket
 //! The files under their own names, and below `PREFIX/.s3backup/<job>/<host>/` the manifest of each run ([`manifest`]) and
 //! its report. A report in the bucket means that the run ended and that what it speaks of is there.
@@ -82,19 +87,23 @@
 mod adopt;
 mod backup;
 mod compare;
+mod courier;
 mod due;
 mod ending;
 mod error;
 mod events;
+mod failed_start;
 mod files;
 mod flow;
 mod latest;
 mod memory;
 mod metrics;
 pub mod options;
+mod outbox;
 mod overview;
 mod plan;
 mod planning;
+mod process;
 mod prune;
 mod record;
 
@@ -102,11 +111,15 @@ mod restore;
 mod run;
 mod segment;
 mod selection;
+mod shrunk;
+mod silence;
 mod snapshot;
 mod start;
 mod state;
 mod status;
 mod steps;
+mod telling;
+mod trouble;
 mod uploads;
 mod verify;
 mod view;
@@ -116,23 +129,28 @@ pub mod alert;
 pub use adopt::{AdoptOptions, AdoptReport};
 pub use backup::{Backup, BackupBuilder, Clock, Run};
 pub use error::{Error, line_of};
+pub use failed_start::FailedStart;
 pub use files::{BackedUp, Files};
 pub use options::{
-    Compare, Destination, Each, MetricsOptions, OnFailure, ScheduleOptions, Select, Source, Step,
+    AlertCommand, Compare, Destination, Each, MetricsOptions, OnFailure, ScheduleOptions, Select, Source,
+    Step,
 };
+pub use outbox::Delivery;
 pub use plan::Reason;
 pub use planning::{Plan, PlanBatch, Planned};
 pub use prune::{KeptRun, Prune, PruneItem, PruneKind, PruneOptions, PruneReport, PruneState};
 pub use restore::{Restore, RestoreEvent, RestoreOptions, RestoreReport};
 pub use s3backup_model::{
-    Alert, AlertKind, DueRef, DueState, Entry, Event, Failure, FailureKind, Fatal, Key, Name, Outcome, RunId,
-    RunReport, RunSummary, SkipReason, StepState, StepStream, Tally, Trigger, key, manifest,
+    Alert, AlertDelivery, AlertKind, DueRef, DueState, Entry, Event, Failure, FailureKind, Fatal, Key, Name,
+    Outcome, RunId, RunReport, RunSummary, Silence, SkipReason, StepState, StepStream, Tally, Trigger,
+    Trouble, TroubleTold, key, manifest,
 };
 pub use s3backup_report as report;
 pub use s3backup_slack::Slack;
 pub use s3backup_transfer::{Bucket, ConnectOptions, aws_sdk_s3};
 pub use status::{PastRun, Rebuilt, Status};
 pub use tokio_util::sync::CancellationToken;
+pub use trouble::{Alerts, OpenTrouble};
 pub use verify::{
     Content, Difference, DifferenceCounts, Differs, Repair, RepairCounts, Verify, VerifyEvent, VerifyOptions,
     VerifyReport, VerifyScope,

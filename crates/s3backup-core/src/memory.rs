@@ -1,6 +1,6 @@
 //! The catalog as a run uses it: opened under the job's lock, and asked on threads that may block.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use s3backup_catalog::{Catalog, DestinationId, Error as CatalogError, JobLock, SourceId};
@@ -12,10 +12,55 @@ use crate::backup::Job;
 
 const DATABASE: &str = "catalog.db";
 
+/// A catalog that is asked on threads that may block. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared(Arc<Mutex<Catalog>>);
+
+impl Shared {
+    /// The catalog of the job, without its lock: for alerts, which others may tell and deliver while a run goes on. Makes it
+    /// when there is none; `None` where the job keeps none.
+    pub(crate) async fn beside(job: &Arc<Job>) -> Result<Option<Self>, Error> {
+        match job.state_dir() {
+            Some(dir) => Self::open(dir).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The catalog in this folder.
+    pub(crate) async fn open(dir: PathBuf) -> Result<Self, Error> {
+        let opened = on_blocking_thread(move || Catalog::open(&dir.join(DATABASE))).await?;
+        opened.map(Self::new).map_err(Error::Catalog)
+    }
+
+    /// One that nobody sees again.
+    pub(crate) async fn temporary() -> Result<Self, Error> {
+        on_blocking_thread(Catalog::temporary).await?.map(Self::new).map_err(Error::Catalog)
+    }
+
+    fn new(catalog: Catalog) -> Self {
+        Self(Arc::new(Mutex::new(catalog)))
+    }
+
+    /// Works with the catalog on this thread, which may block.
+    pub(crate) fn here(&self) -> MutexGuard<'_, Catalog> {
+        // A poisoned lock only means that another task panicked beside it: what is on disk changes in transactions.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Works with the catalog on a thread that may block. The work goes on when the future is dropped.
+    pub(crate) async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Catalog) -> Result<T, CatalogError> + Send + 'static,
+    ) -> Result<T, Error> {
+        let shared = self.clone();
+        on_blocking_thread(move || work(&mut shared.here())).await?.map_err(Error::Catalog)
+    }
+}
+
 /// What a job remembers. Cheap to clone; the lock is held until the last clone is dropped.
 #[derive(Clone, Debug)]
 pub(crate) struct Memory {
-    catalog: Arc<Mutex<Catalog>>,
+    pub(crate) catalog: Shared,
     pub(crate) destination: DestinationId,
     /// One for each configured source.
     pub(crate) sources: Arc<[SourceId]>,
@@ -97,7 +142,7 @@ impl Memory {
         let prefix = job.naming.destination();
         let destination = catalog.destination(endpoint, &job.bucket, prefix).map_err(Error::Catalog)?;
         let sources = Self::sources_of(&catalog, destination, job)?;
-        let catalog = Arc::new(Mutex::new(catalog));
+        let catalog = Shared::new(catalog);
         let label = format!("{endpoint}|{}|{prefix}", job.bucket).into();
         Ok(Self { catalog, destination, sources, label, is_lasting, set_aside: None, _lock: None })
     }
@@ -115,11 +160,11 @@ impl Memory {
 
     /// Works with the catalog on this thread, which may block.
     pub(crate) fn here(&self) -> MutexGuard<'_, Catalog> {
-        // A poisoned lock only means that another task panicked beside it: what is on disk changes in transactions.
-        self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
+        self.catalog.here()
     }
 
-    /// Works with the catalog on a thread that may block. The work goes on when the future is dropped.
+    /// Works with the catalog on a thread that may block. The work goes on when the future is dropped, and the lock is held
+    /// as long.
     pub(crate) async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Catalog) -> Result<T, CatalogError> + Send + 'static,

@@ -143,6 +143,8 @@ pub struct ScheduleOptions {
     pub deadline: Duration,
     /// A run that takes longer is interrupted. Default 10 h.
     pub max_runtime: Duration,
+    /// A run that takes longer is told of while it goes on. Default: never.
+    pub warn_after: Option<Duration>,
 }
 
 impl ScheduleOptions {
@@ -153,6 +155,7 @@ impl ScheduleOptions {
             catch_up: true,
             deadline: Duration::from_hours(1),
             max_runtime: Duration::from_hours(10),
+            warn_after: None,
         }
     }
 }
@@ -181,6 +184,30 @@ impl MetricsOptions {
     pub fn pushgateway(mut self, url: impl Into<String>) -> Self {
         self.pushgateway = Some(url.into());
         self
+    }
+}
+
+/// A program that is told what Slack does not take: it gets the alert as JSON on its standard input. `Debug` shows the
+/// program and not its arguments.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AlertCommand {
+    /// The program and its arguments; no shell. It is killed after a minute, with all that it started.
+    pub command: Vec<String>,
+    /// Variables of this process that it gets although they may hold secrets (`AWS_…`, `BACKUP_…`, Slack's).
+    pub pass_env: Vec<String>,
+}
+
+impl AlertCommand {
+    /// A program with the defaults.
+    pub fn new(command: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { command: command.into_iter().map(Into::into).collect(), pass_env: Vec::new() }
+    }
+}
+
+impl fmt::Debug for AlertCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AlertCommand").field("program", &self.command.first()).finish_non_exhaustive()
     }
 }
 

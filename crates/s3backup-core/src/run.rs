@@ -7,25 +7,26 @@ use std::time::{Duration, Instant, SystemTime};
 use chrono::NaiveDate;
 use s3backup_catalog::{FileState, SourceId};
 use s3backup_model::manifest::Op;
-use s3backup_model::{
-    Event, FailureKind, Fatal, Latest, Outcome, RunId, RunReport, RunState, Tally, Verified, key,
-};
+use s3backup_model::{Event, FailureKind, Fatal, Latest, RunId, RunReport, RunState, Tally, Verified, key};
 use s3backup_transfer::{Bucket, Error as TransferError, Versioning};
-use slog::Logger;
+use slog::{Logger, error};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::backup::Job;
+use crate::courier::Courier;
 use crate::due::Duty;
 use crate::ending::{self, Begun};
 use crate::events::Emitter;
 use crate::latest::{self, Beacon, Seen};
 use crate::memory::Memory;
 use crate::metrics;
+use crate::outbox::{Delivery, Outbox};
 use crate::record::Record;
 use crate::start;
 use crate::steps::{Surroundings, run_steps};
+use crate::trouble;
 use crate::verify::remember::remembered;
 
 /// How late the clock may be by which file systems stamp files.
@@ -39,6 +40,9 @@ const STORE_SHARE: f64 = 0.35;
 const ALERT_SHARE: f64 = 0.2;
 const METRICS_SHARE: f64 = 0.05;
 
+/// How long a run takes at most to tell people, whatever they are like: what was not delivered then waits.
+const ALERT_LIMIT: Duration = Duration::from_secs(100);
+
 /// How often `latest.json` says that the run goes on.
 const HEARTBEAT: Duration = Duration::from_mins(5);
 
@@ -50,7 +54,10 @@ pub(crate) async fn run(
 ) -> Result<RunReport, Error> {
     let begun = Begun { at: (job.clock)(), instant: Instant::now() };
     let opened = match Memory::open(&job, "backup run").await {
-        Err(locked @ Error::Locked { .. }) => return Err(locked),
+        Err(Error::Locked { job: name, holder }) => {
+            trouble::run::look_at_lock(&job, &holder).await;
+            return Err(Error::Locked { job: name, holder });
+        }
         other => other,
     };
     let last = match &opened {
@@ -85,6 +92,7 @@ pub(crate) async fn run(
             Memory::scratch(&job).await?
         }
     };
+    let outbox = Outbox::of(&job, memory.catalog.clone());
     let mut run = Run {
         record,
         job: &job,
@@ -100,6 +108,9 @@ pub(crate) async fn run(
         beacon: None,
         is_overdue: false,
         is_unsettled: false,
+        outbox,
+        courier: None,
+        tells: false,
     };
     let bucket = run.work_and_say_when_stopping(reached).await;
     // What is cancelled later than this is too late to cut any work short.
@@ -123,15 +134,41 @@ pub(crate) async fn run(
         run.seal(&mut report);
         run.remember_end(&report).await;
     }
-    // Whoever interrupts a run at a terminal need not be told; of one that took too long nobody knows.
-    let is_wanted = job.alert_when_interrupted || run.is_overdue || report.outcome != Outcome::Interrupted;
+    let (outbox, courier) = (run.outbox.clone(), run.courier.take());
+    let (beacon, tells) = (run.beacon.clone(), run.tells);
+    // The lock is free for the next run while people are told of this one.
     drop(run);
-    if is_wanted {
-        ending::send_alert(&job, &mut report, &events, grace_is_over(&job, &cancel, ALERT_SHARE)).await;
+    let delivered = tell_people(&job, &cancel, courier, &outbox).await;
+    ending::note_delivery(&job, &mut report, &events, tells, delivered).await;
+    if let Some(beacon) = beacon {
+        tokio::select! {
+            () = ending::say_delivery(&beacon, &report) => {}
+            () = grace_is_over(&job, &cancel, LEEWAY_SHARE) => {}
+        }
     }
     metrics::publish(&job, &mut report, &events, grace_is_over(&job, &cancel, METRICS_SHARE)).await;
     events.emit(Event::RunFinished { report: Box::new(report.clone()) }).await;
     Ok(report)
+}
+
+/// Delivers what there is to tell, unless the time for that is over before.
+async fn tell_people(
+    job: &Job,
+    cancel: &CancellationToken,
+    courier: Option<Courier>,
+    outbox: &Outbox,
+) -> Option<Result<Delivery, Error>> {
+    let delivering = async {
+        if let Some(courier) = courier {
+            courier.end().await;
+        }
+        outbox.deliver(&CancellationToken::new()).await
+    };
+    tokio::select! {
+        delivered = delivering => Some(delivered),
+        () = grace_is_over(job, cancel, ALERT_SHARE) => None,
+        () = tokio::time::sleep(ALERT_LIMIT) => None,
+    }
 }
 
 /// The bucket, and what it says at the start.
@@ -207,6 +244,12 @@ pub(crate) struct Run<'a> {
     pub(crate) is_overdue: bool,
     /// Whether an earlier run may have replaced objects of which it did not hear.
     pub(crate) is_unsettled: bool,
+    /// Where what is to be told of it waits.
+    pub(crate) outbox: Outbox,
+    /// Who delivers it before the run ends, once it is known that the bucket is ours.
+    pub(crate) courier: Option<Courier>,
+    /// Whether there is anything to tell of how it ended.
+    pub(crate) tells: bool,
 }
 
 impl Run<'_> {
@@ -271,15 +314,17 @@ impl Run<'_> {
             Ok(false) => return Some(bucket),
             Err(fatal) => {
                 // What is in the bucket is another's: nothing is added to it.
+                self.outbox.job = None;
                 self.record.fail_at_once(self.events, fatal).await;
                 return None;
             }
         }
-        let beating = self.beat();
+        let (beating, warning) = (self.beat(), self.warn_when_long());
         let mut work = Box::pin(self.work_in(&bucket));
         tokio::select! {
             () = &mut work => {}
             () = beating => {}
+            () = warning => {}
         }
         drop(work);
         Some(bucket)
@@ -302,16 +347,42 @@ impl Run<'_> {
 
     /// Says in the bucket from time to time that the run goes on. Never ends.
     fn beat(&self) -> impl Future<Output = ()> + use<> {
-        let beacon = self.beacon.clone();
+        let (beacon, memory) = (self.beacon.clone(), self.memory.clone());
         let (clock, timezone) = (Arc::clone(&self.job.clock), self.job.timezone);
         async move {
             loop {
                 tokio::time::sleep(HEARTBEAT).await;
+                let now = clock();
+                let _ = memory.with(move |catalog| trouble::note_alive(catalog, now)).await;
                 let Some(beacon) = &beacon else { continue };
                 let now = clock().with_timezone(&timezone).fixed_offset();
                 // What goes wrong shows at the end again, and is said there.
                 let _ = beacon.lock().await.write(RunState::Running, now).await;
             }
+        }
+    }
+
+    /// Tells once that the run takes longer than usual, if it does. Never ends.
+    fn warn_when_long(&self) -> impl Future<Output = ()> + use<> {
+        let warn_after = self.job.schedule.as_ref().and_then(|options| options.warn_after);
+        let left = warn_after.map(|after| after.saturating_sub(self.begun.instant.elapsed()));
+        let (job, memory) = (Arc::clone(self.job), self.memory.clone());
+        let bell = self.courier.as_ref().map(Courier::bell);
+        let (id, at) = (self.id.clone(), self.begun.at);
+        let due = self.duty.newest_open().unwrap_or(at);
+        async move {
+            passed(left).await;
+            let owner = Arc::clone(&job);
+            let noted = memory.with(move |catalog| {
+                trouble::run::long_running(catalog, &owner, &id, due, at, warn_after.unwrap_or_default())
+            });
+            match noted.await {
+                Ok(()) => bell.iter().for_each(|bell| bell.notify_one()),
+                Err(error) => {
+                    error!(job.logger(), "nobody is told that the run takes long"; "why" => crate::line_of(&error));
+                }
+            }
+            std::future::pending::<()>().await;
         }
     }
 
@@ -349,21 +420,24 @@ impl Run<'_> {
         let (memory, id, at) = (self.memory.clone(), self.id.clone(), self.begun.at);
         let before = if let Seen::Present(latest, _) = seen { Some(latest.clone()) } else { None };
         let noted = self.memory.with(move |catalog| {
-            catalog.begin_run(memory.destination, &id, at)?;
-            let is_unsettled = start::note_unsettled(catalog, &memory.label)?;
-            let reference = start::identity(catalog, &job, before.as_deref(), memory.is_lasting)?;
             let duty = match &job.schedule {
                 Some(options) => Duty::look(catalog, options, at)?,
                 None => Duty::default(),
             };
+            let telling = trouble::run::at_start(catalog, &job, memory.destination, &duty, at)?;
+            catalog.begin_run(memory.destination, &id, at, &telling)?;
+            let is_unsettled = start::note_unsettled(catalog, &memory.label)?;
+            let reference = start::identity(catalog, &job, before.as_deref(), memory.is_lasting)?;
             let runs = catalog.runs(memory.destination, Latest::MAX_RUNS)?;
             let runs = runs.into_iter().filter_map(|row| row.summary).collect();
             let verified = remembered(catalog, &memory.label)?.or(before.and_then(|latest| latest.verified));
             let started_at = ending::local(&job, at);
-            let latest = latest::of_run(&job, &id, started_at, reference, verified, runs);
+            let mut latest = latest::of_run(&job, &id, started_at, reference, verified, runs);
+            latest.alerts = Delivery::look(catalog)?.for_latest(&job);
             Ok((latest, duty, is_unsettled))
         });
         let (latest, duty, is_unsettled) = noted.await?;
+        self.courier = Some(Courier::start(self.outbox.clone()));
         self.is_unsettled = is_unsettled;
         self.verified.clone_from(&latest.verified);
         self.days = duty.days(self.begun.at.with_timezone(&self.job.timezone).date_naive());
@@ -417,7 +491,7 @@ impl Run<'_> {
         let surroundings = Surroundings {
             run_id: self.id.clone(),
             days: self.days.clone(),
-            secrets: job.secrets.clone(),
+            secrets: job.audience.secrets.clone(),
             grace: job.grace.mul_f64(DRAIN_SHARE),
         };
         let (reports, verdict) = run_steps(&job.steps, &surroundings, self.events, self.cancel).await;

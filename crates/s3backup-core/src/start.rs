@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use s3backup_catalog::{Catalog, DestinationId, DueRow, Error as CatalogError, FileRow, FileState, Hints};
+use s3backup_catalog::{
+    Catalog, DestinationId, DueRow, Error as CatalogError, FileRow, FileState, Hints, Telling,
+};
 use s3backup_model::{CatalogRef, DueRef, DueState, FailureKind, Fatal, Key, Latest, RunId, RunState};
 use s3backup_transfer::{Bucket, Error as TransferError, ServiceError};
 
@@ -350,7 +352,7 @@ pub(crate) async fn take_history(memory: &Memory, latest: &Latest) -> Result<(),
         .with(move |catalog| {
             // Oldest first: the last word on a due time is that of the newest run.
             for summary in latest.runs.iter().rev() {
-                catalog.end_run(destination, summary)?;
+                catalog.end_run(destination, summary, &Telling::default())?;
                 for due in &summary.due {
                     let timezone = latest.schedule.as_ref().map_or("UTC", |known| &known.timezone);
                     take_due(catalog, due, timezone, &summary.run_id)?;
@@ -543,6 +545,7 @@ mod tests {
             schedule: None,
             catalog: CatalogRef { id: id.to_owned(), machine: machine.map(ToOwned::to_owned) },
             verified: None,
+            alerts: None,
             runs: Vec::new(),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-use s3backup_catalog::{FileRow, FileState, SourceId};
+use s3backup_catalog::{FileRow, FileState, SourceId, Telling};
 use s3backup_model::manifest::{Header, Line, Op, SCHEMA, SnapshotIndex};
 use s3backup_model::{Key, ManifestRef, RunId, RunReport, RunSummary, key};
 use s3backup_transfer::{Bucket, crc64nvme_base64};
@@ -166,7 +166,7 @@ async fn fold_run(job: &Job, bucket: &Bucket, memory: &Memory, run: &RunId) -> R
     if let Some(report) = report {
         let summary = RunSummary::from(&report);
         let destination = memory.destination;
-        memory.with(move |catalog| catalog.end_run(destination, &summary)).await?;
+        memory.with(move |catalog| catalog.end_run(destination, &summary, &Telling::default())).await?;
     }
     Ok(lines)
 }

@@ -11,8 +11,10 @@ use serde::Serialize;
 use crate::backup::Backup;
 use crate::latest::{self, Beacon, Seen};
 use crate::memory::Memory;
+use crate::outbox::Delivery;
 use crate::start::{note_unseen, take_history, take_over};
 use crate::state::{Span, import};
+use crate::trouble::Alerts;
 use crate::verify::remember::remembered;
 use crate::{Error, ending, overview};
 
@@ -50,6 +52,8 @@ pub struct Status {
     pub due: Vec<DueRef>,
     /// The last check of the bucket.
     pub verified: Option<Verified>,
+    /// What is wrong, and whether people were told; of what is in the bucket only how the delivery stands.
+    pub alerts: Alerts,
 }
 
 /// The same with what a longer look needs.
@@ -114,12 +118,14 @@ impl Backup {
                 due,
                 remembered(catalog, &label)?,
                 overview::noted_failures(catalog, &label)?,
+                Alerts::look(catalog, now)?,
             ))
         });
-        let (rows, files, open, due, verified, failures) = known.await?;
+        let (rows, files, open, due, verified, failures, alerts) = known.await?;
         let Some(newest) = rows.first() else { return Ok(None) };
         let source = job.state_dir().map_or_else(String::new, |dir| dir.display().to_string());
         let mut status = self.empty_status(source);
+        status.alerts = alerts;
         let newest_start = ending::local(job, newest.started_at);
         status.unfinished = newest.summary.is_none().then(|| newest.run.clone());
         (status.files, status.open_uploads, status.verified) = (Some(files), Some(open), verified);
@@ -135,6 +141,9 @@ impl Backup {
         let mut status = self.empty_status("bucket".to_owned());
         status.unfinished = (latest.state == RunState::Running).then(|| latest.run_id.clone());
         status.verified = latest.verified;
+        if let Some(known) = latest.alerts {
+            status.alerts.delivery = Delivery::of_latest(known);
+        }
         status.due =
             latest.runs.iter().flat_map(|run| run.due.iter().rev().cloned()).take(due_shown).collect();
         status.take_runs(&latest.runs);
@@ -155,6 +164,7 @@ impl Backup {
             next_due: self.next_due(),
             due: Vec::new(),
             verified: None,
+            alerts: Alerts::default(),
         }
     }
 

@@ -1,21 +1,18 @@
 //! Steps: programs that make the data before it is uploaded.
-//!
-//! Each runs in a process group of its own, so that what it started can be ended with it, and without the secrets of
-//! this process.
 
-use std::ffi::OsString;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use chrono::NaiveDate;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Signal;
 use s3backup_model::{Event, FailureKind, Fatal, RunId, StepReport, StepState, StepStream};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 use crate::events::Emitter;
 use crate::options::{Each, OnFailure, Step};
+use crate::process::{Group, describe, withheld};
 
 /// Longest line that is handed on; the rest of a longer one is left out.
 const MAX_LINE_BYTES: usize = 8 << 10;
@@ -124,11 +121,11 @@ async fn run_step(
     let patience = match ended {
         Ended::Exited(_) => OUTPUT_GRACE,
         Ended::TimedOut => {
-            group.terminate(TERMINATION_GRACE, &mut reading).await;
+            terminate(&mut group, TERMINATION_GRACE, &mut reading).await;
             OUTPUT_GRACE
         }
         Ended::Cancelled => {
-            group.terminate(surroundings.grace.mul_f64(0.7), &mut reading).await;
+            terminate(&mut group, surroundings.grace.mul_f64(0.7), &mut reading).await;
             surroundings.grace.mul_f64(0.2)
         }
     };
@@ -152,26 +149,12 @@ enum Ended {
     Cancelled,
 }
 
-fn describe(status: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt;
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("it ended with exit status {code}"),
-        (None, Some(signal)) => format!("it was killed by signal {signal}"),
-        (None, None) => "it ended abnormally".to_owned(),
-    }
-}
-
 fn start(step: &Step, day: Option<NaiveDate>, surroundings: &Surroundings) -> Result<Group, String> {
     let Some((program, arguments)) = step.command.split_first() else {
         return Err("its command is empty".to_owned());
     };
     let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     if let Some(cwd) = &step.cwd {
         command.current_dir(cwd);
     }
@@ -180,9 +163,7 @@ fn start(step: &Step, day: Option<NaiveDate>, surroundings: &Surroundings) -> Re
     }
     command.env("BACKUP_RUN_ID", surroundings.run_id.as_str());
     command.envs(day.map(|day| ("BACKUP_DAY", day.to_string()))).envs(&step.env);
-    let child = command.spawn().map_err(|error| not_started(step, program, &error))?;
-    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    Ok(Group { child, pid })
+    Group::start(&mut command).map_err(|error| not_started(step, program, &error))
 }
 
 fn not_started(step: &Step, program: &str, error: &std::io::Error) -> String {
@@ -198,69 +179,23 @@ fn not_started(step: &Step, program: &str, error: &std::io::Error) -> String {
     }
 }
 
-/// The variables of this process that a step does not get.
-fn withheld(
-    variables: impl Iterator<Item = (OsString, OsString)>,
-    pass_env: &[String],
-    secrets: &[String],
-) -> Vec<OsString> {
-    let is_passed = |name: &OsString| pass_env.iter().any(|passed| name == passed.as_str());
-    let is_secret = |value: &OsString| secrets.iter().any(|secret| value == secret.as_str());
-    variables
-        .filter(|(name, value)| !is_passed(name) && (is_private(&name.to_string_lossy()) || is_secret(value)))
-        .map(|(name, _)| name)
-        .collect()
-}
-
-/// Whether a variable may hold a secret of this process. The region is none, and steps often need it.
-fn is_private(name: &str) -> bool {
-    let is_region = matches!(name, "AWS_REGION" | "AWS_DEFAULT_REGION");
-    ["AWS_", "BACKUP_", "SLACK_"].iter().any(|prefix| name.starts_with(prefix)) && !is_region
-}
-
-/// A step with all that it started. Dropping it kills them.
-struct Group {
-    child: Child,
-    /// The group's number, which is its leader's; none once the group was killed. It stays when the leader ended by itself:
-    /// nobody is signalled after that, because the number may then be another's.
-    pid: Option<Pid>,
-}
-
-impl Group {
-    /// Asks the group to end, and kills it when it does not.
-    async fn terminate(&mut self, grace: Duration, reading: &mut Output<'_>) {
-        self.signal(Signal::TERM);
-        let ending = async {
-            loop {
-                tokio::select! {
-                    _ = self.child.wait() => break,
-                    () = reading.next(), if reading.is_open() => {}
-                }
+/// Asks a step to end with all that it started, and kills them when they do not.
+async fn terminate(group: &mut Group, grace: Duration, reading: &mut Output<'_>) {
+    group.signal(Signal::TERM);
+    let ending = async {
+        loop {
+            tokio::select! {
+                _ = group.child.wait() => break,
+                () = reading.next(), if reading.is_open() => {}
             }
-        };
-        let _ = tokio::time::timeout(grace, ending).await;
-        // Also when the leader has ended: the others of the group may not have.
-        self.signal(Signal::KILL);
-        // Nobody outlives that for long but who waits for a dead disk, and for that one nobody else should.
-        let _ = tokio::time::timeout(grace / 4, self.child.wait()).await;
-        self.pid = None;
-    }
-
-    fn signal(&self, signal: Signal) {
-        if let Some(pid) = self.pid {
-            // An error means that nobody of the group is left.
-            let _ = kill_process_group(pid, signal);
         }
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        // Not after a normal end: then the number may be another's, and a step may leave a daemon on purpose.
-        if matches!(self.child.try_wait(), Ok(None)) {
-            self.signal(Signal::KILL);
-        }
-    }
+    };
+    let _ = tokio::time::timeout(grace, ending).await;
+    // Also when the leader has ended: the others of the group may not have.
+    group.signal(Signal::KILL);
+    // Nobody outlives that for long but who waits for a dead disk, and for that one nobody else should.
+    let _ = tokio::time::timeout(grace / 4, group.child.wait()).await;
+    group.forget();
 }
 
 /// Both outputs of a step, line by line.
@@ -374,38 +309,5 @@ impl Lines {
     fn take(&mut self) -> String {
         let line = std::mem::take(&mut self.line);
         String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line)).into_owned()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn secrets_of_this_process_are_withheld() {
-        let variables = [
-            ("AWS_SECRET_ACCESS_KEY", "s"),
-            ("AWS_REGION", "ap-northeast-2"),
-            ("AWS_DEFAULT_REGION", "ap-northeast-2"),
-            ("BACKUP_SLACK__TOKEN", "s"),
-            ("SLACK_BOT_TOKEN", "xoxb-1"),
-            ("ALARM_TOKEN", "xoxb-1"),
-            ("AWS_PROFILE", "fleet"),
-            ("PATH", "/bin"),
-        ];
-        let withheld_for = |pass_env: &[&str]| {
-            let variables =
-                variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
-            let pass_env: Vec<String> = pass_env.iter().map(|&name| name.to_owned()).collect();
-            withheld(variables, &pass_env, &["xoxb-1".to_owned()])
-        };
-        assert_eq!(
-            withheld_for(&[]),
-            ["AWS_SECRET_ACCESS_KEY", "BACKUP_SLACK__TOKEN", "SLACK_BOT_TOKEN", "ALARM_TOKEN", "AWS_PROFILE"]
-        );
-        assert_eq!(
-            withheld_for(&["AWS_PROFILE", "ALARM_TOKEN"]),
-            ["AWS_SECRET_ACCESS_KEY", "BACKUP_SLACK__TOKEN", "SLACK_BOT_TOKEN"]
-        );
     }
 }

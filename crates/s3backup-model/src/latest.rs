@@ -39,6 +39,9 @@ pub struct Latest {
     /// The last check of the bucket against the manifests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<Verified>,
+    /// Alerts that nobody was told yet; absent when there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alerts: Option<AlertDelivery>,
     /// The last runs that ended, newest first, at most [`Latest::MAX_RUNS`].
     #[serde(default)]
     pub runs: Vec<RunSummary>,
@@ -73,6 +76,22 @@ pub struct ScheduleRef {
     pub deadline_s: u64,
     /// How long a run may take, in seconds.
     pub max_runtime_s: u64,
+}
+
+/// Alerts that could not be delivered so far.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertDelivery {
+    /// How many wait.
+    pub waiting: u64,
+    /// How many reach nobody until a person mends something.
+    #[serde(default)]
+    pub refused: u64,
+    /// Since when they cannot be delivered, in the job's time zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken_since: Option<DateTime<FixedOffset>>,
+    /// Why, and what to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// Which catalog a run worked from.

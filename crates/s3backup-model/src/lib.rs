@@ -15,12 +15,12 @@ mod latest;
 pub mod manifest;
 mod report;
 
-pub use alert::{Alert, AlertKind};
+pub use alert::{Alert, AlertKind, Silence, Trouble, TroubleTold};
 pub use entry::{Entry, FileStat, unix_ns};
 pub use event::{Event, StepStream};
 pub use id::{InvalidName, Name, RunId};
 pub use key::{Key, KeyError};
-pub use latest::{CatalogRef, Latest, RunState, RunSummary, ScheduleRef, Verified};
+pub use latest::{AlertDelivery, CatalogRef, Latest, RunState, RunSummary, ScheduleRef, Verified};
 pub use report::{
     DueRef, DueState, Failure, FailureKind, Fatal, ManifestRef, Outcome, RunReport, SkipReason, Skipped,
     SkippedByReason, SourceReport, StepReport, StepState, Tally, Trigger, Uploaded,

@@ -3,7 +3,7 @@
 use chrono::{DateTime, FixedOffset};
 use serde::{Deserialize, Serialize};
 
-use crate::{Key, Name, RunId, Verified};
+use crate::{AlertDelivery, Key, Name, RunId, Verified};
 
 /// What one run did. Readers ignore fields that they do not know; a field is never given another meaning.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,6 +71,10 @@ pub struct RunReport {
     /// The manifest segments that belong to the run.
     #[serde(default)]
     pub manifests: Vec<ManifestRef>,
+    /// Alerts that nobody was told when the run ended; absent when there are none, and from the report in the bucket, which is
+    /// stored before anybody is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alerts: Option<AlertDelivery>,
 }
 
 impl RunReport {

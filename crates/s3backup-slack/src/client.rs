@@ -15,7 +15,7 @@ use crate::mention::Mention;
 use crate::options::{Endpoint, mentions, wrong};
 use crate::render::Message;
 use crate::reply::{Dialect, Verdict, judge};
-use crate::{Cause, Error, Limits, Pace, Secret, SlackOptions, TokioPace};
+use crate::{Cause, Error, Limits, MessageRef, Pace, Place, Secret, SlackOptions, TokioPace};
 
 /// One request, from the connection to the last byte of the reply.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -59,6 +59,13 @@ pub struct Sent {
     pub ts: Option<String>,
 }
 
+impl Sent {
+    /// The message, to be answered or replaced later; `None` where Slack did not tell which it is.
+    pub fn message(&self) -> Option<MessageRef> {
+        Some(MessageRef { channel: self.channel.clone()?, ts: self.ts.clone()? })
+    }
+}
+
 impl fmt::Debug for Slack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut f = f.debug_struct("Slack");
@@ -100,6 +107,11 @@ impl Slack {
         self
     }
 
+    /// Whether a message can be answered in its thread and be replaced: by a bot, not through a webhook.
+    pub fn can_reply(&self) -> bool {
+        matches!(self.shared.endpoint, Endpoint::Bot { .. })
+    }
+
     /// Whether alerts of this kind are wanted. [`send`](Self::send) does not ask this.
     pub fn wants(&self, kind: AlertKind) -> bool {
         self.shared.on.contains(&kind)
@@ -114,18 +126,22 @@ impl Slack {
     /// The errors say whether to try later ([`Error::is_permanent`], [`Error::retry_after`]) and how
     /// ([`Error::maybe_posted`]). If the future is dropped, the message may or may not have been posted.
     pub async fn send(&self, alert: &Alert) -> Result<Sent, Error> {
-        Delivery::new(self, alert, false).run().await
+        self.send_to(alert, Place::Channel, false).await
     }
 
-    /// As [`send`](Self::send), for an alert that may have been posted before: the message says so.
-    pub async fn send_again(&self, alert: &Alert) -> Result<Sent, Error> {
-        Delivery::new(self, alert, true).run().await
+    /// As [`send`](Self::send), to a place. The message says of itself that it may be a repeat where it `maybe_posted`
+    /// before this call; one that takes the place of another never does, because doing that twice is as good as once.
+    ///
+    /// When the message that is to be answered or replaced is gone, or too old to be changed, the error
+    /// [says so](Error::is_message_gone).
+    pub async fn send_to(&self, alert: &Alert, place: Place<'_>, maybe_posted: bool) -> Result<Sent, Error> {
+        Delivery::new(self, alert, place, maybe_posted).run().await
     }
 
     /// One request, and what came of it.
-    async fn post(&self, message: &Value, timeout: Duration) -> Verdict {
+    async fn post(&self, message: &Value, place: Place<'_>, timeout: Duration) -> Verdict {
         let shared = &*self.shared;
-        let mut request = shared.http.post(shared.endpoint.url().clone()).timeout(timeout);
+        let mut request = shared.http.post(shared.endpoint.url_for(place).clone()).timeout(timeout);
         if let Endpoint::Bot { token, .. } = &shared.endpoint {
             request = request.header(AUTHORIZATION, bearer(token));
         }
@@ -153,6 +169,7 @@ impl Slack {
 struct Delivery<'a> {
     slack: &'a Slack,
     alert: &'a Alert,
+    place: Place<'a>,
     /// Whether an attempt may have posted the message; said in the next one.
     maybe_posted: bool,
     plain: bool,
@@ -162,9 +179,9 @@ struct Delivery<'a> {
 }
 
 impl<'a> Delivery<'a> {
-    fn new(slack: &'a Slack, alert: &'a Alert, maybe_posted: bool) -> Self {
+    fn new(slack: &'a Slack, alert: &'a Alert, place: Place<'a>, maybe_posted: bool) -> Self {
         let started = slack.pace.now();
-        Self { slack, alert, maybe_posted, plain: false, lost_before: false, attempts: 0, started }
+        Self { slack, alert, place, maybe_posted, plain: false, lost_before: false, attempts: 0, started }
     }
 
     async fn run(mut self) -> Result<Sent, Error> {
@@ -172,7 +189,7 @@ impl<'a> Delivery<'a> {
             let message = self.message();
             let timeout = self.left().clamp(Duration::from_millis(1), REQUEST_TIMEOUT);
             self.attempts += 1;
-            let verdict = self.slack.post(&message, timeout).await;
+            let verdict = self.slack.post(&message, self.place, timeout).await;
             let wait = match verdict {
                 Verdict::Posted(sent) => {
                     debug!(self.logger(), "posted an alert to Slack"; "kind" => self.alert.kind.as_str(),
@@ -217,11 +234,18 @@ impl<'a> Delivery<'a> {
 
     fn message(&self) -> Value {
         let shared = &*self.slack.shared;
-        let note = self.maybe_posted.then_some(REPEAT_NOTE);
+        let is_repeat = self.maybe_posted && !matches!(self.place, Place::Message(_));
+        let note = is_repeat.then_some(REPEAT_NOTE);
         let message = Message { alert: self.alert, mentions: &shared.mentions, limits: &shared.limits, note };
         let mut message = if self.plain { message.plain() } else { message.with_blocks() };
         if let Endpoint::Bot { channel, .. } = &shared.endpoint {
-            message["channel"] = Value::from(channel.as_str());
+            let known = self.place.message();
+            message["channel"] = Value::from(known.map_or(channel.as_str(), |known| known.channel.as_str()));
+            match self.place {
+                Place::Channel => {}
+                Place::Thread(known) => message["thread_ts"] = Value::from(known.ts.as_str()),
+                Place::Message(known) => message["ts"] = Value::from(known.ts.as_str()),
+            }
         }
         message
     }

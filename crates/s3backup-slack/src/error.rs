@@ -74,6 +74,12 @@ impl Error {
         }
     }
 
+    /// Whether the message that was to be answered or replaced is not there any more, or may not be changed any more. A
+    /// new one can be posted.
+    pub fn is_message_gone(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if crate::refusal::is_message_gone(code))
+    }
+
     /// How long Slack asked to wait, if it did; at most an hour.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -82,7 +88,7 @@ impl Error {
         }
     }
 
-    /// Whether the message may be in the channel all the same: use [`send_again`](crate::Slack::send_again) then.
+    /// Whether the message may be in the channel all the same: tell [`send_to`](crate::Slack::send_to) so.
     pub fn maybe_posted(&self) -> bool {
         match self {
             Self::Unreachable { maybe_posted, .. } | Self::RateLimited { maybe_posted, .. } => *maybe_posted,

@@ -22,9 +22,11 @@
 //!
 //! What it takes care of:
 //!
-//! - **Delivery.** One [`send`](Slack::send) tries for at most [`SlackOptions::time_limit`]: it obeys `Retry-After`
+//! - **Delivery.** One [`send`](Slack::send) or [`send_to`](Slack::send_to) tries for at most [`SlackOptions::time_limit`]: it obeys `Retry-After`
 //!   and tries again what another attempt can mend. What it could not deliver comes back as an [`Error`] that says
 //!   whether waiting helps. Keeping the alert until then is the caller's work; this crate stores nothing.
+//! - **Place.** A bot's alert is a new message, an answer in the [thread](Place::Thread) of one, or
+//!   [takes the place](Place::Message) of one, so that what belongs together stays together. A webhook can only post.
 //! - **Form.** [`render`] turns an alert into Block Kit within every limit of Slack, whatever is in the alert, and
 //!   into a plain text for notifications. File names and server messages in it cannot mention anybody.
 //! - **Secrets.** The token and the webhook URL are [`Secret`]s, and no error, log line or `Debug` output carries
@@ -33,7 +35,7 @@
 //! The proxy is taken from `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, except that a loopback address is
 //! always reached directly. Certificates are checked against those that the operating system trusts.
 //!
-//! What it does not do yet: update a message, or answer in its thread.
+//! What it does not do: decide what is worth an alert, or remember which message belongs to which trouble.
 
 mod client;
 mod error;
@@ -41,6 +43,7 @@ mod limits;
 mod mention;
 mod options;
 mod pace;
+mod place;
 mod refusal;
 mod render;
 mod reply;
@@ -52,5 +55,6 @@ pub use error::{Cause, Error};
 pub use limits::Limits;
 pub use options::{DEFAULT_API_URL, DEFAULT_TIME_LIMIT, SlackOptions, Way};
 pub use pace::{Pace, TokioPace};
+pub use place::{MessageRef, Place};
 pub use render::render;
 pub use secret::Secret;

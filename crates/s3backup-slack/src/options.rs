@@ -7,7 +7,7 @@ use reqwest::Url;
 use s3backup_model::AlertKind;
 
 use crate::mention::Mention;
-use crate::{Error, Secret};
+use crate::{Error, Place, Secret};
 
 /// Where Slack's Web API is.
 pub const DEFAULT_API_URL: &str = "https://slack.com/api";
@@ -34,25 +34,19 @@ pub struct SlackOptions {
 impl SlackOptions {
     /// The defaults for a way.
     pub fn new(way: Way) -> Self {
-        Self { way, on: ALL_KINDS.into_iter().collect(), mention: Vec::new(), time_limit: DEFAULT_TIME_LIMIT }
+        Self {
+            way,
+            on: AlertKind::ALL.into_iter().collect(),
+            mention: Vec::new(),
+            time_limit: DEFAULT_TIME_LIMIT,
+        }
     }
 }
-
-const ALL_KINDS: [AlertKind; 8] = [
-    AlertKind::Success,
-    AlertKind::Partial,
-    AlertKind::Failed,
-    AlertKind::Late,
-    AlertKind::LongRunning,
-    AlertKind::Recovered,
-    AlertKind::Shrunk,
-    AlertKind::Differs,
-];
 
 /// How messages travel to Slack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// As a bot, with `chat.postMessage`. The app needs the scope `chat:write` and must be in the channel.
+    /// As a bot, with `chat.postMessage` and `chat.update`. The app needs the scope `chat:write` and must be in the channel.
     Bot {
         /// The bot token (`xoxb-…`).
         token: Secret,
@@ -82,7 +76,7 @@ impl Way {
 
 /// A way that was checked.
 pub(crate) enum Endpoint {
-    Bot { url: Url, token: Secret, channel: String },
+    Bot { post: Url, update: Url, token: Secret, channel: String },
     Webhook { url: Url },
 }
 
@@ -111,14 +105,17 @@ impl Endpoint {
                     let problem = format!("{channel:?} is not a channel");
                     return Err(wrong(problem, "use its name (#alarms) or its id (C0123456789)"));
                 }
-                let method = format!("{}/chat.postMessage", api_url.trim().trim_end_matches('/'));
-                let url = http_url(&method).filter(is_plain).ok_or_else(|| {
-                    wrong(
-                        "api_url is not the address of a Web API",
-                        "use https://slack.com/api, or a proxy's like it",
-                    )
-                })?;
-                Ok(Self::Bot { url, token, channel })
+                let method = |name: &str| {
+                    let method = format!("{}/{name}", api_url.trim().trim_end_matches('/'));
+                    http_url(&method).filter(is_plain).ok_or_else(|| {
+                        wrong(
+                            "api_url is not the address of a Web API",
+                            "use https://slack.com/api, or a proxy's like it",
+                        )
+                    })
+                };
+                let (post, update) = (method("chat.postMessage")?, method("chat.update")?);
+                Ok(Self::Bot { post, update, token, channel })
             }
             Way::Webhook { url } => {
                 if url.is_empty() {
@@ -133,9 +130,16 @@ impl Endpoint {
         }
     }
 
-    pub(crate) fn url(&self) -> &Url {
-        match self {
-            Self::Bot { url, .. } | Self::Webhook { url } => url,
+    fn url(&self) -> &Url {
+        self.url_for(Place::Channel)
+    }
+
+    /// Where a message for a place is sent.
+    pub(crate) fn url_for(&self, place: Place<'_>) -> &Url {
+        match (self, place) {
+            (Self::Bot { update, .. }, Place::Message(_)) => update,
+            (Self::Bot { post, .. }, _) => post,
+            (Self::Webhook { url }, _) => url,
         }
     }
 

@@ -15,6 +15,19 @@ pub(crate) enum Meaning {
     Unknown,
 }
 
+/// Whether a word of `chat.update`, or of `chat.postMessage` in a thread, is about the message that was there before.
+pub(crate) fn is_message_gone(code: &str) -> bool {
+    matches!(
+        code,
+        "message_not_found"
+            | "thread_not_found"
+            | "cant_update_message"
+            | "edit_window_closed"
+            | "cannot_reply_to_message"
+            | "restricted_action_thread_locked"
+    )
+}
+
 /// Looks a word of `chat.postMessage` or of a webhook up.
 ///
 /// `request_timeout` and the like are Slack's words for its own trouble: it may have posted the message all the same.
@@ -31,6 +44,7 @@ pub(crate) fn meaning(code: &str) -> Meaning {
         "channel_not_found" => {
             Permanent("check the channel's name or id, and /invite the app if it is private")
         }
+        code if is_message_gone(code) => Permanent(MESSAGE),
         "not_in_channel" => Permanent("write /invite @your-app in the channel"),
         "is_archived" | "channel_is_archived" => Permanent("unarchive the channel or choose another"),
         "restricted_action"
@@ -73,6 +87,8 @@ pub(crate) fn meaning(code: &str) -> Meaning {
 }
 
 const TOKEN: &str = "set the bot token that the app's page \"OAuth & Permissions\" shows now (xoxb-…)";
+/// The mend where a message cannot be answered or replaced.
+const MESSAGE: &str = "post a new message: the earlier one was deleted, or may not be changed any more";
 /// The mend where a webhook does not exist any more.
 pub(crate) const WEBHOOK: &str =
     "the webhook is gone: make a new one on the app's page \"Incoming Webhooks\"";

@@ -13,5 +13,7 @@ pub(crate) mod report;
 pub(crate) mod restore;
 pub(crate) mod run;
 pub(crate) mod shell;
+pub(crate) mod silence;
+pub(crate) mod slack;
 pub(crate) mod status;
 pub(crate) mod verify;

@@ -26,7 +26,7 @@ pub(crate) async fn run(common: &Common, arguments: &cli::Run) -> Result<Exit, S
     match run_once(common, arguments, loaded, &interrupts).await {
         Ok(report) => {
             print_result(&report, common.json);
-            Ok(report.outcome.into())
+            Ok(exit_of(&report))
         }
         // Whoever runs it already will tell how it ends.
         Err(stop) if stop.exit == Exit::Locked => {
@@ -34,6 +34,14 @@ pub(crate) async fn run(common: &Common, arguments: &cli::Run) -> Result<Exit, S
             Err(stop)
         }
         Err(stop) => Err(not_started(common, stop).await),
+    }
+}
+
+/// A success of which nobody can be told is not all that a run is for: somebody must look.
+fn exit_of(report: &RunReport) -> Exit {
+    match Exit::from(report.outcome) {
+        Exit::Success if report.alerts.as_ref().is_some_and(|alerts| alerts.refused > 0) => Exit::Partial,
+        exit => exit,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use chrono::{DateTime, Offset as _, Utc};
 use s3backup_core::{Outcome, RunSummary, Status};
 
 use crate::cli::{self, Common};
@@ -81,12 +82,42 @@ fn text_of(status: &Status, runs: &[RunSummary]) -> String {
         let at = verified.at.format("%Y-%m-%d %H:%M");
         row("verified", format!("{at}: {}, {differ}", human::files(verified.objects.files)));
     }
+    for trouble in &status.alerts.open {
+        let told = if trouble.told_at.is_some() { "" } else { ", not told" };
+        row("trouble", format!("since {}{told}: {}", minute(trouble.since, status), trouble.headline));
+    }
+    if let Some(alerts) = undelivered(status) {
+        row("alerts", alerts);
+    }
+    if let Some(until) = status.alerts.silent_until {
+        row(
+            "silence",
+            format!("no alerts until {}; end it with `backup silence --off`", minute(until, status)),
+        );
+    }
     if let Some(trend) = trend(runs) {
         row("trend", trend);
     }
     row("read from", status.source.clone());
     out.truncate(out.trim_end().len());
     out
+}
+
+/// Alerts that nobody was told, since when and why, with what to do.
+fn undelivered(status: &Status) -> Option<String> {
+    let delivery = &status.alerts.delivery;
+    let since = delivery.failing_since?;
+    let count = human::count(delivery.waiting.max(delivery.refused));
+    let why = delivery.why.as_deref().unwrap_or("the reason is in the log");
+    let mend =
+        if delivery.refused > 0 { ". See whether it is mended with `backup slack --test`" } else { "" };
+    Some(format!("{count} could not be delivered since {}: {why}{mend}", minute(since, status)))
+}
+
+/// A moment, in the zone of the job's runs.
+fn minute(at: DateTime<Utc>, status: &Status) -> String {
+    let offset = status.last_run.as_ref().map_or_else(|| Utc.fix(), |run| *run.started_at.offset());
+    at.with_timezone(&offset).format("%Y-%m-%d %H:%M").to_string()
 }
 
 pub(super) fn one_line(run: &RunSummary) -> String {

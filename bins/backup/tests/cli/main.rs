@@ -1,6 +1,7 @@
 //! The built binary, as a person, a script and a scheduler use it, against a real server on loopback.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what must hold in the shortest way")]
 
+mod alerts;
 mod commands;
 mod memory;
 mod prune;

@@ -3,6 +3,7 @@
 //! Every record is checked before it is written and after it is read: what must not be stored is refused, and what could
 //! not have been stored by this code is damage. Nothing here panics over what a file holds.
 
+pub(crate) mod alerts;
 pub(crate) mod due;
 pub(crate) mod files;
 pub(crate) mod notes;

@@ -11,7 +11,7 @@ pub(crate) const VERSION: i64 = MIGRATIONS[MIGRATIONS.len() - 1].0;
 const APPLICATION_ID: i64 = 0x5333_4243;
 
 /// What leads to each version from the one before it. What was released is never edited.
-const MIGRATIONS: &[(i64, &str)] = &[(1, V1), (2, V2)];
+const MIGRATIONS: &[(i64, &str)] = &[(1, V1), (2, V2), (3, V3)];
 
 /// Of files, what is compared on every run comes first, and the rest behind it. `path` has zero bytes for `/`, which makes
 /// the order of the primary key that of a walk. `destination` repeats what `source` says, for the index by key. `inode`,
@@ -127,6 +127,43 @@ ALTER TABLE destination ADD COLUMN noted INTEGER NOT NULL DEFAULT 1;
 UPDATE destination SET noted = 2;
 UPDATE file SET listed = 2 WHERE listed = 0;
 DROP INDEX file_unlisted;
+";
+
+/// The table of alerts that was there before was never written to.
+const V3: &str = "
+DROP TABLE alert;
+
+CREATE TABLE trouble (
+    trouble TEXT PRIMARY KEY,
+    since INTEGER NOT NULL,
+    last_at INTEGER NOT NULL,
+    times INTEGER NOT NULL,
+    alert TEXT NOT NULL,
+    ended_at INTEGER,
+    channel TEXT,
+    ts TEXT,
+    told_at INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX trouble_open ON trouble (since) WHERE ended_at IS NULL;
+
+CREATE TABLE alert (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    trouble TEXT NOT NULL,
+    form INTEGER NOT NULL,
+    alert TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    next_try_at INTEGER NOT NULL,
+    leased_until INTEGER NOT NULL DEFAULT 0,
+    tries INTEGER NOT NULL DEFAULT 0,
+    maybe_posted INTEGER NOT NULL DEFAULT 0,
+    is_held INTEGER NOT NULL DEFAULT 0,
+    is_refused INTEGER NOT NULL DEFAULT 0,
+    failing_since INTEGER,
+    why TEXT,
+    state INTEGER NOT NULL DEFAULT 0,
+    ended_at INTEGER
+) STRICT;
+CREATE INDEX alert_waiting ON alert (trouble, id) WHERE state = 0;
 ";
 
 /// Makes the tables in an empty file, or brings those of an older version up to date; whether they were made.

@@ -1,7 +1,7 @@
 //! Runs, due times and uploads.
 
 use chrono::NaiveDate;
-use s3backup_catalog::{BegunUpload, DueRow, Error, RunRow, UploadRow};
+use s3backup_catalog::{BegunUpload, DueRow, Error, RunRow, Telling, UploadRow};
 use s3backup_model::{DueRef, DueState, FailureKind, FileStat, Outcome, RunSummary, Tally, Trigger};
 
 use crate::common::{at, key, run, scratch};
@@ -25,11 +25,11 @@ fn summary(seconds: i64) -> RunSummary {
 fn runs_come_newest_first_and_a_killed_one_has_no_summary() {
     let (mut catalog, destination, _) = scratch();
     let other = catalog.destination("", "other", "").unwrap();
-    catalog.begin_run(destination, &run(1), at(1)).unwrap();
-    catalog.begin_run(destination, &run(2), at(2)).unwrap();
-    catalog.end_run(destination, &summary(1)).unwrap();
-    catalog.begin_run(destination, &run(1), at(9)).unwrap();
-    catalog.end_run(destination, &summary(0)).unwrap();
+    catalog.begin_run(destination, &run(1), at(1), &Telling::default()).unwrap();
+    catalog.begin_run(destination, &run(2), at(2), &Telling::default()).unwrap();
+    catalog.end_run(destination, &summary(1), &Telling::default()).unwrap();
+    catalog.begin_run(destination, &run(1), at(9), &Telling::default()).unwrap();
+    catalog.end_run(destination, &summary(0), &Telling::default()).unwrap();
     let row = |seconds, summary| RunRow { run: run(seconds), started_at: at(seconds), summary };
     let all = [row(2, None), row(1, Some(summary(1))), row(0, Some(summary(0)))];
     assert_eq!(catalog.runs(destination, 9).unwrap(), all);
@@ -41,7 +41,7 @@ fn runs_come_newest_first_and_a_killed_one_has_no_summary() {
 fn only_the_newest_runs_are_remembered() {
     let (mut catalog, destination, _) = scratch();
     for seconds in 0..4003 {
-        catalog.end_run(destination, &summary(seconds)).unwrap();
+        catalog.end_run(destination, &summary(seconds), &Telling::default()).unwrap();
     }
     let runs = catalog.runs(destination, 9999).unwrap();
     assert_eq!((runs.len(), &runs[0].run, &runs[3999].run), (4000, &run(4002), &run(3)));

@@ -4,8 +4,10 @@
 
 mod adopt;
 mod alerts;
+mod audience;
 mod bench;
 mod cancel;
+mod drills;
 mod due;
 mod events;
 #[path = "../../../s3backup-slack/tests/slack/fake_slack.rs"]
@@ -18,6 +20,7 @@ mod metrics;
 mod model;
 #[path = "../../../s3backup-transfer/tests/common/moto.rs"]
 mod moto;
+mod outbox;
 mod outcomes;
 mod overview;
 mod plan;
@@ -25,6 +28,7 @@ mod prune;
 mod recognise;
 mod restore;
 mod steps;
+mod troubles;
 mod unsettled;
 mod verify;
 mod whole_run;

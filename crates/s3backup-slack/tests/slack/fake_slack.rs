@@ -71,6 +71,7 @@ pub(crate) struct FakeSlack {
 #[derive(Default)]
 struct State {
     replies: Mutex<VecDeque<Reply>>,
+    usual: Mutex<Option<Reply>>,
     seen: Mutex<Vec<Seen>>,
 }
 
@@ -83,6 +84,16 @@ impl FakeSlack {
             Arc::new(State { replies: Mutex::new(replies.into_iter().collect()), ..State::default() });
         let task = tokio::spawn(accept(listener, state.clone()));
         Self { address, state, task }
+    }
+
+    /// What it answers next, behind the replies that it has still to give.
+    pub(crate) fn once(&self, reply: Reply) {
+        self.state.replies.lock().expect("no test panics with the lock").push_back(reply);
+    }
+
+    /// What it answers from now on when no other reply is left; Slack's own with `None`.
+    pub(crate) fn always(&self, reply: impl Into<Option<Reply>>) {
+        *self.state.usual.lock().expect("no test panics with the lock") = reply.into();
     }
 
     pub(crate) fn api_url(&self) -> String {
@@ -145,9 +156,15 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
         content_type: header("content-type").unwrap_or_default(),
         body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
     };
-    state.seen.lock().map_err(|_| HungUp)?.push(seen);
-    let reply = state.replies.lock().map_err(|_| HungUp)?.pop_front();
-    match reply.unwrap_or_else(|| as_slack(&path)) {
+    let ts = seen.body["ts"].as_str().map(ToOwned::to_owned);
+    let number = {
+        let mut all = state.seen.lock().map_err(|_| HungUp)?;
+        all.push(seen);
+        all.len()
+    };
+    let next = state.replies.lock().map_err(|_| HungUp)?.pop_front();
+    let usual = state.usual.lock().map_err(|_| HungUp)?.clone();
+    match next.or(usual).unwrap_or_else(|| as_slack(&path, ts, number)) {
         Reply::HangUp => Err(HungUp),
         Reply::Silence => std::future::pending::<Result<_, Infallible>>().await.map_err(|_| HungUp),
         Reply::Http { status, headers, body } => {
@@ -160,10 +177,17 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
     }
 }
 
-fn as_slack(path: &str) -> Reply {
+/// The name of the message that the request of this number, from 1, has posted.
+pub(crate) fn ts_of(number: usize) -> String {
+    format!("1764000000.{:06}", number * 100)
+}
+
+fn as_slack(path: &str, ts: Option<String>, number: usize) -> Reply {
     match path {
-        "/api/chat.postMessage" => {
-            Reply::new(200, r#"{"ok":true,"channel":"C0123456789","ts":"1764000000.000100","message":{}}"#)
+        "/api/chat.postMessage" | "/api/chat.update" => {
+            let ts = ts.unwrap_or_else(|| ts_of(number));
+            let reply = serde_json::json!({"ok": true, "channel": "C0123456789", "ts": ts, "message": {}});
+            Reply::new(200, reply.to_string())
         }
         path if path.starts_with("/services/") => Reply::new(200, "ok"),
         _ => Reply::new(404, "nothing here"),

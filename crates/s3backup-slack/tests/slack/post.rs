@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use s3backup_model::AlertKind;
-use s3backup_slack::{Error, Sent, Slack, SlackOptions, Way};
+use s3backup_slack::{Error, MessageRef, Place, Sent, Slack, SlackOptions, Way};
 
 use crate::fake_slack::{ClosedPort, FakeSlack, Reply};
 use crate::{TOKEN, TestPace, alert, bot, seconds, slack, webhook};
@@ -37,6 +37,50 @@ async fn webhook_posts_without_channel_and_token() {
     assert_eq!(seen.authorization, None);
     assert!(seen.body.get("channel").is_none());
     assert!(seen.body["blocks"].is_array());
+}
+
+#[tokio::test]
+async fn a_bot_answers_in_the_thread_and_replaces_the_message() {
+    let server = FakeSlack::start([]).await;
+    let slack = slack(bot(&server), &TestPace::new());
+    let root = slack.send(&alert()).await.unwrap().message().unwrap();
+    slack.send_to(&alert(), Place::Thread(&root), false).await.unwrap();
+    slack.send_to(&alert(), Place::Message(&root), true).await.unwrap();
+    let seen = server.seen();
+    let paths: Vec<_> = seen.iter().map(|seen| seen.path.as_str()).collect();
+    assert_eq!(paths, ["/api/chat.postMessage", "/api/chat.postMessage", "/api/chat.update"]);
+    assert!(seen[0].body.get("thread_ts").is_none() && seen[0].body.get("ts").is_none());
+    assert_eq!(
+        (&seen[1].body["channel"], &seen[1].body["thread_ts"]),
+        (&root.channel.into(), &root.ts.clone().into())
+    );
+    assert_eq!(seen[2].body["ts"], root.ts);
+    assert!(!seen[2].body.to_string().contains("repeat"), "replacing twice is as good as once");
+}
+
+#[tokio::test]
+async fn a_webhook_posts_wherever_it_should_go() {
+    let server = FakeSlack::start([]).await;
+    let slack = slack(webhook(&server), &TestPace::new());
+    assert!(!slack.can_reply());
+    let root = MessageRef { channel: "C1".to_owned(), ts: "1.2".to_owned() };
+    slack.send_to(&alert(), Place::Thread(&root), false).await.unwrap();
+    let body = &server.seen()[0].body;
+    assert!(body.get("thread_ts").is_none() && body.get("channel").is_none(), "{body}");
+}
+
+#[tokio::test]
+async fn a_message_that_is_gone_is_told_apart() {
+    let root = MessageRef { channel: "C1".to_owned(), ts: "1.2".to_owned() };
+    for code in ["message_not_found", "thread_not_found", "edit_window_closed", "cant_update_message"] {
+        let server = FakeSlack::start([Reply::refusal(code)]).await;
+        let slack = slack(bot(&server), &TestPace::new());
+        let error = slack.send_to(&alert(), Place::Message(&root), false).await.unwrap_err();
+        assert!(error.is_message_gone() && error.is_permanent(), "{error}");
+    }
+    let server = FakeSlack::start([Reply::refusal("invalid_auth")]).await;
+    let error = slack(bot(&server), &TestPace::new()).send(&alert()).await.unwrap_err();
+    assert!(!error.is_message_gone());
 }
 
 #[tokio::test]
@@ -192,7 +236,7 @@ async fn a_lost_reply_leads_to_one_repeat_that_says_so() {
 #[tokio::test]
 async fn what_was_tried_before_says_so_from_the_start() {
     let server = FakeSlack::start([]).await;
-    slack(webhook(&server), &TestPace::new()).send_again(&alert()).await.unwrap();
+    slack(webhook(&server), &TestPace::new()).send_to(&alert(), Place::Channel, true).await.unwrap();
     assert!(server.seen()[0].body.to_string().contains("may be a repeat"));
 }
 
