@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use s3s::S3Result;
 use s3s::auth::{S3Auth, SecretKey};
@@ -16,11 +17,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::Error;
+use crate::clock::Clock;
 use crate::connection;
 use crate::faults::{Fault, FaultHandle};
 use crate::inject::Handler;
 use crate::journal::Record;
-use crate::object::now;
 use crate::random;
 use crate::read;
 use crate::service::Service;
@@ -40,6 +41,7 @@ pub struct Builder {
     region: String,
     faults: Vec<Fault>,
     is_null: bool,
+    clock: Clock,
     log: Logger,
 }
 
@@ -106,6 +108,13 @@ impl Builder {
         self
     }
 
+    /// Another clock than the machine's: for the `Date` of replies, and for when things were made and modified. Whether a
+    /// signature is too old is still looked up in the machine's own.
+    pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.clock = Clock::new(now);
+        self
+    }
+
     /// Where to log. Default: nowhere. Start and stop are `info`, faults `debug`, requests `trace`.
     pub fn logger(mut self, log: Logger) -> Self {
         self.log = log;
@@ -132,7 +141,8 @@ impl Builder {
         let folder = Folder::new(self.dir)?;
         let dir = folder.path().to_owned();
         let buckets = self.buckets;
-        let opened = tokio::task::spawn_blocking(move || open(&dir, self.is_null, &buckets)).await;
+        let clock = self.clock.clone();
+        let opened = tokio::task::spawn_blocking(move || open(&dir, self.is_null, clock, &buckets)).await;
         let store = Arc::new(opened.map_err(|join| Error::Io {
             path: folder.path().to_owned(),
             source: std::io::Error::other(join),
@@ -147,6 +157,7 @@ impl Builder {
             service: service.build(),
             faults,
             counters: Counters::default(),
+            clock: self.clock,
             log: log.clone(),
         });
         let mut tasks = JoinSet::new();
@@ -156,13 +167,13 @@ impl Builder {
     }
 }
 
-fn open(dir: &Path, is_null: bool, buckets: &[String]) -> Result<Store, Error> {
-    let store = Store::open(dir, is_null)?;
+fn open(dir: &Path, is_null: bool, clock: Clock, buckets: &[String]) -> Result<Store, Error> {
+    let store = Store::open(dir, is_null, clock)?;
     for bucket in buckets {
         store
             .change(|index| {
                 let is_new = !index.buckets.contains_key(bucket);
-                Ok(is_new.then(|| Record::CreateBucket { bucket: bucket.clone(), created: now() }))
+                Ok(is_new.then(|| Record::CreateBucket { bucket: bucket.clone(), created: store.now() }))
             })
             .map_err(|error| Error::Io { path: dir.to_owned(), source: std::io::Error::other(error) })?;
     }
@@ -269,6 +280,7 @@ impl LocalS3 {
             region: DEFAULT_REGION.to_owned(),
             faults: Vec::new(),
             is_null: false,
+            clock: Clock::default(),
             log: Logger::root(slog::Discard, o!()),
         }
     }
