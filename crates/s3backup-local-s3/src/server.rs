@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use s3s::S3Result;
 use s3s::auth::{S3Auth, SecretKey};
+use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::path::check_bucket_name;
 use s3s::service::S3ServiceBuilder;
 use s3s::{S3Error, S3ErrorCode};
@@ -41,7 +42,7 @@ pub struct Builder {
     region: String,
     faults: Vec<Fault>,
     is_null: bool,
-    clock: Clock,
+    clock: Option<Clock>,
     log: Logger,
 }
 
@@ -108,10 +109,10 @@ impl Builder {
         self
     }
 
-    /// Another clock than the machine's: for the `Date` of replies, and for when things were made and modified. Whether a
-    /// signature is too old is still looked up in the machine's own.
+    /// Another clock than the machine's: for the `Date` of replies, and for when things were made and modified. Signatures of
+    /// any age are then taken, as clients differ in whose time they sign by.
     pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
-        self.clock = Clock::new(now);
+        self.clock = Some(Clock::new(now));
         self
     }
 
@@ -141,7 +142,9 @@ impl Builder {
         let folder = Folder::new(self.dir)?;
         let dir = folder.path().to_owned();
         let buckets = self.buckets;
-        let clock = self.clock.clone();
+        let has_own_time = self.clock.is_some();
+        let clock = self.clock.unwrap_or_default();
+        let told = clock.clone();
         let opened = tokio::task::spawn_blocking(move || open(&dir, self.is_null, clock, &buckets)).await;
         let store = Arc::new(opened.map_err(|join| Error::Io {
             path: folder.path().to_owned(),
@@ -152,12 +155,17 @@ impl Builder {
         faults.set(self.faults);
         let mut service = S3ServiceBuilder::new(Service::new(Arc::clone(&store), self.region.clone()));
         service.set_auth(OnePair { access_key: access_key.clone(), secret_key: secret_key.clone().into() });
+        if has_own_time {
+            let mut config = S3Config::default();
+            config.presigned_url_max_skew_time_secs = u32::MAX;
+            service.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
+        }
         let log = self.log.new(o!("address" => address.to_string()));
         let handler = Arc::new(Handler {
             service: service.build(),
             faults,
             counters: Counters::default(),
-            clock: self.clock,
+            clock: told,
             log: log.clone(),
         });
         let mut tasks = JoinSet::new();
@@ -280,7 +288,7 @@ impl LocalS3 {
             region: DEFAULT_REGION.to_owned(),
             faults: Vec::new(),
             is_null: false,
-            clock: Clock::default(),
+            clock: None,
             log: Logger::root(slog::Discard, o!()),
         }
     }

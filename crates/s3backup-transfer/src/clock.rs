@@ -13,19 +13,28 @@ use crate::Bucket;
 
 /// Learns from replies what time it is there. Cheap to clone; all clones learn together.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ServerClock(Arc<Mutex<Option<(DateTime<Utc>, Instant)>>>);
+pub(crate) struct ServerClock(Arc<Mutex<Option<Heard>>>);
+
+/// What a reply said, and when it came.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    date: DateTime<Utc>,
+    at: Instant,
+}
 
 impl ServerClock {
-    /// The time of the newest reply, and what has passed since.
+    /// The time of the newest reply, and the whole seconds that have passed since: replies tell no fractions either.
     fn now(&self) -> Option<DateTime<Utc>> {
         // A poisoned lock only means that another task panicked beside it.
-        let (at, heard) = (*self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
-        at.checked_add_signed(TimeDelta::from_std(heard.elapsed()).ok()?)
+        let heard = (*self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let since = i64::try_from(heard.at.elapsed().as_secs()).ok().and_then(TimeDelta::try_seconds)?;
+        heard.date.checked_add_signed(since)
     }
 
     fn learn(&self, date: Option<&str>) {
-        if let Some(at) = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok()) {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((at.to_utc(), Instant::now()));
+        if let Some(date) = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok()) {
+            let heard = Heard { date: date.to_utc(), at: Instant::now() };
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(heard);
         }
     }
 }
@@ -50,7 +59,7 @@ impl Bucket {
     /// What time it is by the server's clock, to the second: the `Date` of its newest reply to a listing or to the read of
     /// a small object, and what has passed since. Sends no request; `None` before the first such reply, and where the
     /// server does not say.
-    pub fn server_time(&self) -> Option<DateTime<Utc>> {
+    pub fn server_clock(&self) -> Option<DateTime<Utc>> {
         self.clock.now()
     }
 }
@@ -73,7 +82,7 @@ mod tests {
         clock.learn(Some("soon"));
         assert_eq!(clock.now(), None);
         clock.clone().learn(Some("Fri, 20 Nov 2026 11:00:00 GMT"));
-        tokio::time::advance(Duration::from_mins(2)).await;
+        tokio::time::advance(Duration::from_millis(120_900)).await;
         assert_eq!(clock.now().unwrap().to_rfc3339(), "2026-11-20T11:02:00+00:00");
     }
 }

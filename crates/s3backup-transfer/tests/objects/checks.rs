@@ -48,7 +48,7 @@ pub(crate) async fn folders_are_listed_without_what_is_in_them(store: &Store) {
     folders.sort_unstable();
     assert_eq!(folders, ["m/run 2+é/", "m/run-1/"]);
     assert_eq!(objects, ["m/latest"]);
-    assert!(bucket.server_time().is_some());
+    assert!(bucket.server_clock().is_some());
     assert_eq!(store.bucket().list_folder("none/", None).await.unwrap().folders, [""; 0]);
 }
 
