@@ -1,8 +1,8 @@
 //! From the configuration to a backup that can run: what `run` and `plan` share.
 
-use chrono::Utc;
+use chrono::{DateTime, FixedOffset, Utc};
 use s3backup_config::{Loaded, Request, Settings};
-use s3backup_core::{Backup, BackupBuilder, Slack, Trigger, alert, line_of};
+use s3backup_core::{Alert, Backup, BackupBuilder, Name, Slack, Trigger, line_of};
 use s3backup_local_s3::LocalS3;
 use s3backup_logging::{Format, LoggerManager};
 
@@ -101,6 +101,12 @@ pub(crate) fn builder(settings: &Settings, trigger: Trigger) -> BackupBuilder {
     if let Some(slack) = &settings.slack {
         builder = builder.slack(slack.clone());
     }
+    if let Some(ping) = &settings.ping {
+        builder = builder.ping(ping.clone());
+    }
+    if let Some(every) = settings.verify_every {
+        builder = builder.verify_every(every);
+    }
     builder
 }
 
@@ -134,13 +140,16 @@ pub(crate) fn quiet_log(settings: &Settings) -> LoggerManager {
         .build()
 }
 
-/// Tells Slack, if it can still be read where, that a run could not even start.
+/// How the alert of what could not start is made: of job, host, time and reason.
+pub(crate) type StartAlert = fn(Name, Name, DateTime<FixedOffset>, String) -> Alert;
+
+/// Tells Slack, if it can still be read where, that something could not even start.
 ///
 /// Whatever goes wrong here is printed and changes nothing: the reason that brought us here is the one that counts.
-pub(crate) async fn alert_failed_start(common: &Common, stop: &Stop) {
+pub(crate) async fn alert_failed_start(common: &Common, stop: &Stop, make: StartAlert) {
     let Some((job, host, options)) = s3backup_config::tolerant_slack(&request(common)) else { return };
     let at = Utc::now().fixed_offset();
-    let alert = alert::of_start(job, host, at, stop.message.clone());
+    let alert = make(job, host, at, stop.message.clone());
     let sent = match Slack::new(options, None) {
         Ok(slack) if !slack.wants(alert.kind) => return,
         Ok(slack) => slack.send(&alert).await.map(|_| ()),

@@ -25,6 +25,8 @@ pub(crate) struct Raw {
     pub(crate) schedule: Option<RawSchedule>,
     pub(crate) prune: Option<RawPrune>,
     pub(crate) slack: Option<RawSlack>,
+    pub(crate) ping: Option<RawPing>,
+    pub(crate) verify: Option<RawVerify>,
     pub(crate) logging: RawLogging,
 }
 
@@ -117,6 +119,18 @@ pub(crate) struct RawSlack {
     pub(crate) api_url: String,
     pub(crate) on: Vec<String>,
     pub(crate) mention: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct RawPing {
+    pub(crate) url_env: Option<String>,
+    pub(crate) url_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct RawVerify {
+    #[serde(default, deserialize_with = "values::read_maybe_duration")]
+    pub(crate) every: Option<Duration>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -100,14 +100,14 @@ pub(crate) const SETTINGS: &[Key] = &[
     key("prune", Kind::Table(PRUNE)),
     key("slack", Kind::Table(SLACK)),
     key("logging", Kind::Table(LOGGING)),
-    key("verify", Kind::NotBuilt("verifying the bucket by itself")),
+    key("verify", Kind::Table(VERIFY)),
     key("alert", Kind::NotBuilt("alerting by a command")),
-    key("ping", Kind::NotBuilt("pinging a health check")),
+    key("ping", Kind::Table(PING)),
     key("metrics", Kind::NotBuilt("metrics")),
 ];
 
 /// Tables whose presence means something: they have no defaults where nothing names them.
-pub(crate) const OPTIONAL: [&str; 3] = ["schedule", "prune", "slack"];
+pub(crate) const OPTIONAL: [&str; 5] = ["schedule", "verify", "prune", "slack", "ping"];
 
 const STEP: &[Key] = &[
     key("name", Kind::Text),
@@ -174,6 +174,10 @@ const PRUNE: &[Key] = &[
     key("keep_monthly", Kind::Count { least: 1, most: 1200, auto: false }),
     key("local_after", Kind::Duration { zero: false }),
 ];
+
+const VERIFY: &[Key] = &[key("every", Kind::Duration { zero: false })];
+
+const PING: &[Key] = &[key("url_env", Kind::Variable), key("url_file", Kind::SecretPath)];
 
 const SLACK: &[Key] = &[
     key("channel", Kind::Text),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 use s3backup_core::options::{
-    Destination, HttpPath, ScheduleOptions, SlackOptions, Source, Step, TransferSettings,
+    Destination, HttpPath, PingOptions, ScheduleOptions, SlackOptions, Source, Step, TransferSettings,
 };
 use s3backup_model::Name;
 use slog::Level;
@@ -26,7 +26,7 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// Programs that run before the upload, in this order.
     pub steps: Vec<Step>,
-    /// What is backed up; at least one.
+    /// What is backed up; at least one, unless the configuration was loaded only to watch.
     pub sources: Vec<Source>,
     /// Where it goes. Its `endpoint` is absent if [`embedded_dir`](Self::embedded_dir) is there.
     pub destination: Destination,
@@ -47,6 +47,10 @@ pub struct Settings {
     pub prune: Option<Prune>,
     /// How Slack is told, if it is.
     pub slack: Option<SlackOptions>,
+    /// Which health check hears of runs, if one does.
+    pub ping: Option<PingOptions>,
+    /// How often the bucket is compared with the manifests by itself. Default never.
+    pub verify_every: Option<Duration>,
     /// The log.
     pub logging: Logging,
 }
@@ -71,6 +75,8 @@ impl fmt::Debug for Settings {
             .field("schedule", &self.schedule)
             .field("prune", &self.prune)
             .field("slack", &self.slack)
+            .field("ping", &self.ping)
+            .field("verify_every", &self.verify_every)
             .field("logging", &self.logging)
             .finish()
     }

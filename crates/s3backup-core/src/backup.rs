@@ -22,9 +22,10 @@ use crate::Error;
 use crate::events::{EVENTS_AHEAD, Emitter};
 use crate::memory::Memory;
 use crate::options::{
-    Compare, Destination, HttpPath, RetrySettings, ScheduleOptions, Select, Source, Step, Symlinks,
-    TransferSettings,
+    Compare, Destination, HttpPath, PingOptions, RetrySettings, ScheduleOptions, Select, Source, Step,
+    Symlinks, TransferSettings,
 };
+use crate::ping::Ping;
 use crate::plan::Naming;
 use crate::planning::Plan;
 use crate::record::Shelf;
@@ -67,6 +68,8 @@ pub(crate) struct Job {
     pub(crate) force: bool,
     state_dir: Option<PathBuf>,
     pub(crate) slack: Option<Slack>,
+    pub(crate) ping: Option<Ping>,
+    pub(crate) verify_every: Option<Duration>,
     pub(crate) secrets: Vec<String>,
     pub(crate) alert_when_interrupted: bool,
     pub(crate) log_location: Option<String>,
@@ -324,6 +327,8 @@ pub struct BackupBuilder {
     force: bool,
     state_dir: Option<PathBuf>,
     slack: Option<SlackOptions>,
+    ping: Option<PingOptions>,
+    verify_every: Option<Duration>,
     alert_when_interrupted: bool,
     log_location: Option<String>,
     clock: Clock,
@@ -350,6 +355,8 @@ impl Default for BackupBuilder {
             force: false,
             state_dir: None,
             slack: None,
+            ping: None,
+            verify_every: None,
             alert_when_interrupted: true,
             log_location: None,
             clock: Arc::new(Utc::now),
@@ -473,6 +480,18 @@ impl BackupBuilder {
         self
     }
 
+    /// Tells a health check when each run begins and how it ends.
+    pub fn ping(mut self, options: PingOptions) -> Self {
+        self.ping = Some(options);
+        self
+    }
+
+    /// How often [`Backup::verify_if_due`] compares the bucket with the manifests. Default never.
+    pub fn verify_every(mut self, every: Duration) -> Self {
+        self.verify_every = Some(every);
+        self
+    }
+
     /// Whether an interruption is told as well. Default yes; a program at a terminal, whose user just pressed Ctrl-C, says
     /// no.
     pub fn alert_when_interrupted(mut self, yes: bool) -> Self {
@@ -527,6 +546,8 @@ impl BackupBuilder {
         let slack =
             self.slack.as_ref().map(|options| Slack::new(options.clone(), logger.clone())).transpose();
         let slack = slack.map_err(Error::Slack)?;
+        let ping = self.ping.as_ref().map(Ping::new).transpose()?;
+        let ping_url = self.ping.map(|options| options.url.expose().to_owned());
         let objects = ObjectSettings {
             storage_class: destination.storage_class,
             sse: destination.sse,
@@ -567,8 +588,10 @@ impl BackupBuilder {
             max_changed: self.max_changed,
             force: self.force,
             state_dir: self.state_dir,
-            secrets: self.slack.iter().map(secret_of).collect(),
+            secrets: self.slack.iter().map(secret_of).chain(ping_url).collect(),
             slack,
+            ping,
+            verify_every: self.verify_every,
             alert_when_interrupted: self.alert_when_interrupted,
             log_location: self.log_location,
             clock: self.clock,

@@ -13,6 +13,7 @@ use s3backup_model::{
 use s3backup_transfer::{Bucket, Error as TransferError, Versioning};
 use slog::Logger;
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
@@ -74,6 +75,7 @@ pub(crate) async fn run(
             trigger: job.trigger,
         })
         .await;
+    let pinging = begin_ping(&job, &run_id);
     let mut record = Record::new(run_id.clone(), job.sources.iter().map(path_of), cancel.clone());
     let memory = match opened {
         Ok(memory) => memory,
@@ -124,11 +126,49 @@ pub(crate) async fn run(
     // Whoever interrupts a run at a terminal need not be told; of one that took too long nobody knows.
     let is_wanted = job.alert_when_interrupted || run.is_overdue || report.outcome != Outcome::Interrupted;
     drop(run);
-    if is_wanted {
-        report::send_alert(&job, &mut report, &events, grace_is_over(&job, &cancel, ALERT_SHARE)).await;
+    let ping = end_ping(&job, pinging, report.clone(), is_wanted);
+    let limit = || grace_is_over(&job, &cancel, ALERT_SHARE);
+    let pinged = async {
+        tokio::select! {
+            pinged = ping => pinged,
+            () = limit() => Err("there was no time left".to_owned()),
+        }
+    };
+    let alerted = async {
+        if is_wanted {
+            report::send_alert(&job, &mut report, &events, limit()).await;
+        }
+    };
+    let ((), pinged) = tokio::join!(alerted, pinged);
+    if let Err(why) = pinged {
+        let message = format!("the health check was not told of this run: {why}");
+        report.warnings.push(message.clone());
+        events.warn(message).await;
     }
     events.emit(Event::RunFinished { report: Box::new(report.clone()) }).await;
     Ok(report)
+}
+
+/// Says to the health check that the run has begun, while it goes on.
+fn begin_ping(job: &Job, run: &RunId) -> JoinSet<Result<(), String>> {
+    let mut pinging = JoinSet::new();
+    if let Some(ping) = job.ping.clone() {
+        let run = run.clone();
+        pinging.spawn(async move { ping.begin(&run).await });
+    }
+    pinging
+}
+
+/// Says how it ended, behind the word that it has begun. What became of that one does not matter any more.
+async fn end_ping(
+    job: &Job,
+    mut pinging: JoinSet<Result<(), String>>,
+    report: RunReport,
+    is_told: bool,
+) -> Result<(), String> {
+    let Some(ping) = &job.ping else { return Ok(()) };
+    while pinging.join_next().await.is_some() {}
+    ping.end(&report, is_told).await
 }
 
 /// The bucket, and what it says at the start.

@@ -3,6 +3,7 @@
 
 mod commands;
 mod memory;
+mod monitor;
 mod prune;
 mod restore;
 mod run;

@@ -15,9 +15,11 @@ mod guard;
 mod journal;
 mod memory;
 mod model;
+mod monitor;
 #[path = "../../../s3backup-transfer/tests/common/moto.rs"]
 mod moto;
 mod outcomes;
+mod ping;
 mod plan;
 mod prune;
 mod recognise;
@@ -25,4 +27,5 @@ mod restore;
 mod steps;
 mod unsettled;
 mod verify;
+mod verify_by_itself;
 mod whole_run;
