@@ -59,7 +59,7 @@ pub(super) fn never_seen(watched: &mut Watched, now: DateTime<Utc>) {
         FindingKind::Unseen,
         now.fixed_offset(),
         day(now),
-        "it is expected, and nothing in the bucket tells of it: it has never run, or under another name or prefix".to_owned(),
+        "it is expected, and nothing in the bucket tells of it: it has never run, or under another name or prefix",
         "run `backup run` there, or correct what is expected",
     ));
 }
