@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use s3backup_core::Trigger;
+use s3backup_core::{Name, Trigger};
 
 /// Backs up directories to S3, fast, and so that it cannot fail silently.
 #[derive(Debug, Parser)]
@@ -23,7 +23,7 @@ First steps:
 
 Exit codes:
   0 success   1 failed   2 bad usage or configuration   3 some files could not be backed up or restored
-  4 something in the bucket differs   11 another run of the job is going on   130 interrupted"
+  4 something is late, or differs in the bucket   11 another run of the job is going on   130 interrupted"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -99,6 +99,19 @@ Each local file that the catalog does not know and that lies in the bucket under
 checksum or ETag; what is the same belongs to the backup from then on. Exit code 3 when some are different, or nothing
 shows what they are: a run leaves those alone, unless --replace-different lets the next one overwrite exactly these.")]
     Adopt(Adopt),
+    /// The dead-man's switch: see from the bucket alone, on any machine, whether every backup in it is well
+    #[command(after_help = "\
+Every job on every machine below the destination's prefix is judged by its own schedule, and by
+the clock of the server: late, running too long, failed, killed, its alerts broken, its clock off.
+Exit code 0 only if all are well, 4 if anything is not, 1 if the bucket cannot be read. Slack is
+told of each trouble once, and once that it is over.
+
+  backup monitor --expect telemetry@gw-1     late also when it was never seen
+  backup monitor --retire telemetry/gw-9     that machine is gone for good: do not watch it
+
+Run it by a timer on another machine than those that back up. Of backup.toml it needs
+[destination], and [slack] to tell.")]
+    Monitor(Monitor),
     /// How the backup stands: last run, next due time, what is held, trend
     #[command(after_help = "\
 Read from the catalog, or on a machine without one from the bucket. It changes nothing and takes no lock.
@@ -270,6 +283,30 @@ pub(crate) struct Restore {
     /// Say what would be restored and write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Monitor {
+    /// A job on a machine that must be there, also when it was never seen
+    #[arg(long, value_name = "JOB@HOST", value_parser = watched_at)]
+    pub(crate) expect: Vec<(Name, Name)>,
+    /// A job on a machine that is gone: it is not judged any more, unless it runs again
+    #[arg(long, value_name = "JOB/HOST", value_parser = watched_below)]
+    pub(crate) retire: Vec<(Name, Name)>,
+}
+
+fn watched_at(text: &str) -> Result<(Name, Name), String> {
+    watched(text, '@')
+}
+
+fn watched_below(text: &str) -> Result<(Name, Name), String> {
+    watched(text, '/')
+}
+
+fn watched(text: &str, between: char) -> Result<(Name, Name), String> {
+    let (job, host) = text.split_once(between).ok_or_else(|| format!("write JOB{between}HOST"))?;
+    let name = |text: &str| Name::new(text).map_err(|error| error.to_string());
+    Ok((name(job)?, name(host)?))
 }
 
 #[derive(Debug, Args)]

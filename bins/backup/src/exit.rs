@@ -15,7 +15,7 @@ pub(crate) enum Exit {
     Usage = 2,
     /// Done, but some files are not in the bucket, or nobody can be told.
     Partial = 3,
-    /// Something in the bucket is not as it should be.
+    /// Something in the bucket is not as it should be, or a backup is late.
     Differs = 4,
     /// Another run of the job is going on.
     Locked = 11,

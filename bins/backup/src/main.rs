@@ -53,6 +53,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Stop> {
         Command::Restore(arguments) => commands::restore::run(&common, &arguments).await,
         Command::Verify(arguments) => commands::verify::run(&common, &arguments).await,
         Command::Adopt(arguments) => commands::adopt::run(&common, &arguments).await,
+        Command::Monitor(arguments) => commands::monitor::run(&common, &arguments).await,
         Command::Status(arguments) => commands::status::run(&common, &arguments).await,
         Command::History(arguments) => commands::history::run(&common, &arguments).await,
         Command::Report(arguments) => commands::report::run(&common, &arguments).await,

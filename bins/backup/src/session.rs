@@ -1,8 +1,8 @@
 //! From the configuration to a backup that can run: what `run` and `plan` share.
 
-use chrono::Utc;
+use chrono::{DateTime, FixedOffset, Utc};
 use s3backup_config::{Loaded, Request, Settings};
-use s3backup_core::{Backup, BackupBuilder, Trigger, line_of};
+use s3backup_core::{Backup, BackupBuilder, StartAlert, Trigger, line_of};
 use s3backup_local_s3::LocalS3;
 use s3backup_logging::{Format, LoggerManager};
 
@@ -117,6 +117,12 @@ pub(crate) fn builder(settings: &Settings, trigger: Trigger) -> BackupBuilder {
     if let Some(command) = &settings.alert_command {
         builder = builder.alert_command(command.clone());
     }
+    if let Some(ping) = &settings.ping {
+        builder = builder.ping(ping.clone());
+    }
+    if let Some(every) = settings.verify_every {
+        builder = builder.verify_every(every);
+    }
     builder
 }
 
@@ -154,17 +160,17 @@ pub(crate) fn quiet_log(settings: &Settings) -> LoggerManager {
         .build()
 }
 
-/// Tells people, if it can still be read whom, that a run could not even start.
+/// Tells people, if it can still be read whom, that something could not even start.
 ///
 /// Whatever goes wrong here is printed and changes nothing: the reason that brought us here is the one that counts.
-pub(crate) async fn alert_failed_start(common: &Common, stop: &Stop) {
+pub(crate) async fn alert_failed_start(common: &Common, stop: &Stop, alert: StartAlert) {
     let Some(start) = s3backup_config::tolerant_start(&request(common)) else { return };
     let log = LoggerManager::builder(start.job.as_str())
         .dir(None)
         .console_level(s3backup_logging::Level::Error)
         .console(Progress::new(true).log_console())
         .build();
-    let told = start.tell(Utc::now().fixed_offset(), stop.message.clone(), log.logger()).await;
+    let told = start.tell(alert, Utc::now().fixed_offset(), stop.message.clone(), log.logger()).await;
     log.finish();
     let why = match told {
         Ok(delivery) => delivery.why,

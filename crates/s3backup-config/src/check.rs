@@ -106,6 +106,11 @@ pub(crate) fn unknown(path: &str, name: &str, keys: &[Key]) -> String {
                 variable or a file, and name that with webhook_env or webhook_file"
             .to_owned();
     }
+    if is_in("ping") && plain == "url" {
+        return "a ping URL is a secret and does not belong into the configuration; put it into an environment variable \
+                or a file, and name that with url_env or url_file"
+            .to_owned();
+    }
     if is_credential(&plain) {
         return "AWS credentials are never read from here; give them the AWS way: AWS_ACCESS_KEY_ID and \
                 AWS_SECRET_ACCESS_KEY, a profile (AWS_PROFILE), SSO, or a role of the machine"

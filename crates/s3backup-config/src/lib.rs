@@ -47,6 +47,7 @@ mod resolve;
 mod say;
 mod schema;
 mod search;
+mod secret;
 mod settings;
 mod slack;
 mod template;
@@ -55,7 +56,7 @@ mod values;
 
 pub use error::{Error, Problem};
 pub use explain::Explained;
-pub use load::{Loaded, load};
+pub use load::{Loaded, load, load_all};
 pub use request::{Override, Request};
 pub use settings::{Logging, Prune, Settings};
 pub use template::template;

@@ -27,6 +27,8 @@ pub(crate) struct Raw {
     pub(crate) slack: Option<RawSlack>,
     pub(crate) alert: Option<RawAlert>,
     pub(crate) metrics: Option<RawMetrics>,
+    pub(crate) ping: Option<RawPing>,
+    pub(crate) verify: Option<RawVerify>,
     pub(crate) logging: RawLogging,
 }
 
@@ -133,6 +135,18 @@ pub(crate) struct RawMetrics {
 pub(crate) struct RawAlert {
     pub(crate) command: Option<Vec<String>>,
     pub(crate) pass_env: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct RawPing {
+    pub(crate) url_env: Option<String>,
+    pub(crate) url_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct RawVerify {
+    #[serde(default, deserialize_with = "values::read_maybe_duration")]
+    pub(crate) every: Option<Duration>,
 }
 
 #[derive(Debug, Deserialize)]

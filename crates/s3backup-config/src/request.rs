@@ -17,6 +17,8 @@ pub struct Request {
     pub file: Option<PathBuf>,
     /// The job, if the caller names one.
     pub job: Option<String>,
+    /// Whether only the destination is to be looked at: then the configuration need not name a source.
+    pub only_watches: bool,
     /// The environment variables.
     pub environment: Vec<(String, String)>,
     /// Settings that flags of the command line replace.
@@ -77,6 +79,7 @@ impl std::fmt::Debug for Request {
         f.debug_struct("Request")
             .field("file", &self.file)
             .field("job", &self.job)
+            .field("only_watches", &self.only_watches)
             .field("environment", &names)
             .field("overrides", &self.overrides)
             .field("current_dir", &self.current_dir)

@@ -1,20 +1,22 @@
 //! From raw values to settings: paths become absolute, secrets are read, and what no single value shows is checked.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use chrono_tz::Tz;
 use s3backup_core::options::{
-    AlertCommand, ChecksumKind, Compare, Destination, Each, HttpPath, MetricsOptions, OnFailure, Schedule,
-    ScheduleOptions, Source, Sse, Step, Symlinks, TransferSettings,
+    AlertCommand, ChecksumKind, Compare, Destination, Each, HttpPath, MetricsOptions, OnFailure, PingOptions,
+    Schedule, ScheduleOptions, Source, Sse, Step, Symlinks, TransferSettings,
 };
 use s3backup_model::Name;
 use slog::Level;
 
 use crate::raw::{
-    Raw, RawAlert, RawDestination, RawLogging, RawMetrics, RawPrune, RawSchedule, RawSource, RawStep,
-    RawTransfer,
+    Raw, RawAlert, RawDestination, RawLogging, RawMetrics, RawPing, RawPrune, RawSchedule, RawSource,
+    RawStep, RawTransfer, RawVerify,
 };
 use crate::search::plain;
+use crate::secret::secret;
 use crate::settings::{Logging, Prune, Settings};
 use crate::{Request, slack, values};
 
@@ -53,7 +55,7 @@ impl<'r> Resolver<'r> {
         let timezone = values::zone(&raw.timezone);
         let state_dir = self.state_dir(raw.state_dir.as_deref());
         let steps = raw.step.into_iter().enumerate().filter_map(|(i, step)| self.step(i, step)).collect();
-        if raw.source.is_empty() {
+        if raw.source.is_empty() && !self.request.only_watches {
             self.problem("source", "missing; say with [[source]] and its `path` what is to be backed up");
         }
         let sources =
@@ -67,6 +69,8 @@ impl<'r> Resolver<'r> {
         let slack = raw.slack.and_then(|raw| slack::resolve(self, raw));
         let alert_command = raw.alert.and_then(|raw| self.alert(raw));
         let metrics = raw.metrics.map(|raw| self.metrics(raw)).unwrap_or_default();
+        let ping = raw.ping.and_then(|raw| self.ping(&raw));
+        let verify_every = raw.verify.and_then(|raw| self.verify_every(&raw));
         let logging = self.logging(&raw.logging);
         if !self.problems.is_empty() {
             return None;
@@ -89,6 +93,8 @@ impl<'r> Resolver<'r> {
             slack,
             alert_command,
             metrics,
+            ping,
+            verify_every,
             logging,
         })
     }
@@ -163,6 +169,24 @@ impl<'r> Resolver<'r> {
         options.textfile = raw.textfile.map(|path| self.absolute(&path));
         options.pushgateway = raw.pushgateway;
         options
+    }
+
+    fn ping(&mut self, raw: &RawPing) -> Option<PingOptions> {
+        if raw.url_env.is_none() && raw.url_file.is_none() {
+            self.problem(
+                "ping",
+                "says no URL; name with url_env or url_file the variable or the file that holds it",
+            );
+            return None;
+        }
+        secret(self, "ping", "url", raw.url_env.as_deref(), raw.url_file.as_deref()).map(PingOptions::new)
+    }
+
+    fn verify_every(&mut self, raw: &RawVerify) -> Option<Duration> {
+        if raw.every.is_none() {
+            self.problem("verify", "says nothing; set every, such as \"7d\", or leave the table out");
+        }
+        raw.every
     }
 
     fn step(&mut self, i: usize, raw: RawStep) -> Option<Step> {

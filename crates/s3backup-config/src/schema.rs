@@ -102,12 +102,12 @@ pub(crate) const SETTINGS: &[Key] = &[
     key("alert", Kind::Table(ALERT)),
     key("metrics", Kind::Table(METRICS)),
     key("logging", Kind::Table(LOGGING)),
-    key("verify", Kind::NotBuilt("verifying the bucket by itself")),
-    key("ping", Kind::NotBuilt("pinging a health check")),
+    key("verify", Kind::Table(VERIFY)),
+    key("ping", Kind::Table(PING)),
 ];
 
 /// Tables whose presence means something: they have no defaults where nothing names them.
-pub(crate) const OPTIONAL: [&str; 5] = ["schedule", "prune", "slack", "alert", "metrics"];
+pub(crate) const OPTIONAL: [&str; 7] = ["schedule", "verify", "prune", "slack", "alert", "ping", "metrics"];
 
 const STEP: &[Key] = &[
     key("name", Kind::Text),
@@ -174,6 +174,10 @@ const PRUNE: &[Key] = &[
     key("keep_monthly", Kind::Count { least: 1, most: 1200, auto: false }),
     key("local_after", Kind::Duration { zero: false }),
 ];
+
+const VERIFY: &[Key] = &[key("every", Kind::Duration { zero: false })];
+
+const PING: &[Key] = &[key("url_env", Kind::Variable), key("url_file", Kind::SecretPath)];
 
 const SLACK: &[Key] = &[
     key("channel", Kind::Text),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 use s3backup_core::options::{
-    AlertCommand, Destination, HttpPath, MetricsOptions, ScheduleOptions, SlackOptions, Source, Step,
-    TransferSettings,
+    AlertCommand, Destination, HttpPath, MetricsOptions, PingOptions, ScheduleOptions, SlackOptions, Source,
+    Step, TransferSettings,
 };
 use s3backup_model::Name;
 use slog::Level;
@@ -27,7 +27,7 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// Programs that run before the upload, in this order.
     pub steps: Vec<Step>,
-    /// What is backed up; at least one.
+    /// What is backed up; at least one, unless the configuration was loaded only to watch.
     pub sources: Vec<Source>,
     /// Where it goes. Its `endpoint` is absent if [`embedded_dir`](Self::embedded_dir) is there.
     pub destination: Destination,
@@ -52,6 +52,10 @@ pub struct Settings {
     pub alert_command: Option<AlertCommand>,
     /// Where metrics go, if anywhere.
     pub metrics: MetricsOptions,
+    /// Which health check hears of runs, if one does.
+    pub ping: Option<PingOptions>,
+    /// How often the bucket is compared with the manifests by itself. Default never.
+    pub verify_every: Option<Duration>,
     /// The log.
     pub logging: Logging,
 }
@@ -78,6 +82,8 @@ impl fmt::Debug for Settings {
             .field("slack", &self.slack)
             .field("alert_command", &self.alert_command)
             .field("metrics", &self.metrics)
+            .field("ping", &self.ping)
+            .field("verify_every", &self.verify_every)
             .field("logging", &self.logging)
             .finish()
     }

@@ -13,7 +13,7 @@ const AT_THE_TOP: &[(&str, &str)] = &[
     (
         "colour = \"red\"",
         "colour: unknown key; known here: job, host, timezone, state_dir, step, source, destination, transfer, \
-         guard, schedule, prune, slack, alert, metrics, logging",
+         guard, schedule, prune, slack, alert, metrics, logging, verify, ping",
     ),
     ("job = 7", "job: found the number 7, expected a name in quotes"),
     (
@@ -99,7 +99,18 @@ const AT_THE_TOP: &[(&str, &str)] = &[
         "metrics.pushgateway = \"127.0.0.1:9091\"",
         "metrics.pushgateway: found \"127.0.0.1:9091\", expected a URL such as \"https://slack.com/api\"",
     ),
-    ("verify.every = \"7d\"", "verify: not built yet: verifying the bucket by itself; leave it out"),
+    ("verify = {}", "verify: says nothing; set every, such as \"7d\", or leave the table out"),
+    (
+        "verify.every = \"0s\"",
+        "verify.every: found \"0s\", expected a duration above zero, such as \"2m\" or \"1h 30m\"",
+    ),
+    ("ping = {}", "ping: says no URL; name with url_env or url_file the variable or the file that holds it"),
+    (
+        "ping.url = \"https://hc-ping.com/hush\"",
+        "ping.url: a ping URL is a secret and does not belong into the configuration; put it into an environment variable \
+         or a file, and name that with url_env or url_file",
+    ),
+    ("ping.url_env = \"ABSENT\"", "ping.url_env: the environment variable ABSENT is not set"),
     (
         "transfer.memory = \"1 MiB\"",
         "transfer.memory: found \"1 MiB\", expected a size such as \"64 MiB\", at least 8 MiB",

@@ -38,13 +38,16 @@ fn uncommented() -> String {
 
 #[test]
 fn every_commented_key_can_be_used() {
-    let folder = Folder::with(&uncommented()).variable("SLACK_BOT_TOKEN", "xoxb-1");
+    let folder = Folder::with(&uncommented())
+        .variable("SLACK_BOT_TOKEN", "xoxb-1")
+        .variable("HEALTHCHECK_URL", "https://hc-ping.com/x");
     let loaded = match folder.load() {
         Ok(loaded) => loaded,
         Err(error) => panic!("{error}"),
     };
     assert_eq!(loaded.settings.steps.len(), 1);
     assert!(loaded.settings.slack.is_some() && loaded.settings.schedule.is_some());
+    assert!(loaded.settings.ping.is_some() && loaded.settings.verify_every.is_some());
     assert!(loaded.settings.prune.is_some_and(|prune| prune.local_after.is_some()));
     assert!(
         loaded.explain().iter().all(|row| row.key == "slack.token" || row.source != "default"),
@@ -57,7 +60,11 @@ fn every_commented_key_can_be_used() {
 fn what_it_shows_as_defaults_are_the_defaults() {
     let least =
         Folder::with("source = [{ path = \"/data/trips\" }]\ndestination.bucket = \"b\"\n").load().unwrap();
-    let all = Folder::with(&uncommented()).variable("SLACK_BOT_TOKEN", "xoxb-1").load().unwrap();
+    let all = Folder::with(&uncommented())
+        .variable("SLACK_BOT_TOKEN", "xoxb-1")
+        .variable("HEALTHCHECK_URL", "https://hc-ping.com/x")
+        .load()
+        .unwrap();
     for row in least.explain() {
         let shown = all.explain().iter().find(|shown| shown.key == row.key).unwrap();
         let examples = ["host", "state_dir", "source[0].include", "source[0].exclude"];

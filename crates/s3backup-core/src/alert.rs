@@ -3,7 +3,11 @@
 pub(crate) mod news;
 
 use bytesize::ByteSize;
-use s3backup_model::{Alert, AlertKind, Outcome, RunReport, StepState};
+use chrono::{DateTime, FixedOffset};
+use s3backup_model::{Alert, AlertKind, Failure, FailureKind, Name, Outcome, RunReport, StepState};
+
+use crate::verify::{Difference, VerifyReport};
+use crate::{Finding, monitor};
 
 /// The most failures that an alert names; the report has the others.
 const FAILURES: usize = 10;
@@ -89,44 +93,94 @@ pub fn of_run(report: &RunReport, log: Option<&str>) -> Alert {
     }
 }
 
-/// The alert of a run that could not even begin, such as with a broken configuration.
-pub fn of_start(
-    job: s3backup_model::Name,
-    host: s3backup_model::Name,
-    at: chrono::DateTime<chrono::FixedOffset>,
-    message: String,
-) -> Alert {
-    let headline = format!("Backup {job} on {host} could not start");
-    plain(AlertKind::Failed, job, host, at, headline, message)
-}
-
-/// A message by itself, to see whether it arrives.
-pub fn of_test(
-    job: s3backup_model::Name,
-    host: s3backup_model::Name,
-    at: chrono::DateTime<chrono::FixedOffset>,
-) -> Alert {
-    let headline = format!("Test: alerts of backup {job} on {host} arrive here");
-    let message = "Somebody asked for this message. Nothing is wrong.".to_owned();
-    plain(AlertKind::Success, job, host, at, headline, message)
-}
-
-/// An alert of words alone.
-fn plain(
-    kind: AlertKind,
-    job: s3backup_model::Name,
-    host: s3backup_model::Name,
-    at: chrono::DateTime<chrono::FixedOffset>,
-    headline: String,
-    message: String,
-) -> Alert {
+/// The alert of something that a monitor found.
+///
+/// `place` is where it looked: `s3://bucket/prefix`.
+pub fn of_finding(job: &Name, host: &Name, finding: &Finding, place: &str) -> Alert {
+    let word = finding.kind.as_str().replace('_', " ");
     Alert {
-        kind,
+        kind: finding.kind.alert(),
+        headline: format!("{}: {word}", who(job, host)),
+        message: format!("{}. What to do: {}.", sentence(&finding.what), finding.mend),
+        facts: vec![
+            ("Since".to_owned(), monitor::time(finding.since)),
+            ("Destination".to_owned(), place.to_owned()),
+        ],
+        ..bare(job.clone(), host.clone(), finding.since)
+    }
+}
+
+/// The alert that a trouble is over which a monitor told of: of this kind, since that time.
+pub fn of_recovery(
+    job: &Name,
+    host: &Name,
+    kind: &str,
+    since: DateTime<FixedOffset>,
+    at: DateTime<FixedOffset>,
+) -> Alert {
+    let word = kind.replace('_', " ");
+    Alert {
+        kind: AlertKind::Recovered,
+        headline: format!("{}: no longer {word}", who(job, host)),
+        message: format!("It was so for {}.", monitor::words(at - since)),
+        ..bare(job.clone(), host.clone(), at)
+    }
+}
+
+/// The alert of a verification that found differences, with the first of them.
+pub fn of_verify(job: &Name, host: &Name, report: &VerifyReport, first: &[Difference]) -> Alert {
+    let verified = &report.verified;
+    let counts = &report.differences;
+    let counts = [
+        ("Missing", counts.missing),
+        ("Other size", counts.size),
+        ("Other content", counts.content),
+        ("Version gone", counts.version_gone),
+        ("Unreadable", counts.unreadable),
+    ];
+    let mut facts = vec![("Verified".to_owned(), files_of(verified.objects.files))];
+    facts.extend(
+        counts
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(name, count)| ((*name).to_owned(), count.to_string())),
+    );
+    let failures = first.iter().take(FAILURES).map(|difference| Failure {
+        path: difference.path.clone(),
+        kind: FailureKind::Other,
+        message: format!("{}: {}", difference.key, difference.what.as_str().replace('_', " ")),
+        attempts: 1,
+    });
+    Alert {
+        kind: AlertKind::Differs,
+        headline: format!("Backup {job} on {host}: {} differ in the bucket", files_of(verified.differ)),
+        message: "They are not in the bucket as they were backed up. `backup verify --repair` on that machine marks them, so that the next run sends them again.".to_owned(),
+        facts,
+        failures: failures.collect(),
+        failed_total: verified.differ,
+        warnings: report.warnings.clone(),
+        ..bare(job.clone(), host.clone(), verified.at)
+    }
+}
+
+/// Whom a monitor speaks of: a backup, or itself.
+fn who(job: &Name, host: &Name) -> String {
+    if job.as_str() == monitor::OWN_JOB {
+        format!("The monitor on {host}")
+    } else {
+        format!("Backup {job} on {host}")
+    }
+}
+
+/// One with nothing in it yet.
+fn bare(job: Name, host: Name, at: DateTime<FixedOffset>) -> Alert {
+    Alert {
+        kind: AlertKind::Failed,
         job,
         host,
         at,
-        headline,
-        message,
+        headline: String::new(),
+        message: String::new(),
         run_id: None,
         facts: Vec::new(),
         failures: Vec::new(),
@@ -135,6 +189,31 @@ fn plain(
     }
 }
 
-fn files_of(count: u64) -> String {
+/// With a capital letter at its beginning.
+fn sentence(text: &str) -> String {
+    let mut rest = text.chars();
+    rest.next().map_or_else(String::new, |first| first.to_uppercase().chain(rest).collect())
+}
+
+/// The alert of a run that could not even begin, such as with a broken configuration.
+pub fn of_start(job: Name, host: Name, at: DateTime<FixedOffset>, message: String) -> Alert {
+    let headline = format!("Backup {job} on {host} could not start");
+    Alert { headline, message, ..bare(job, host, at) }
+}
+
+/// A message by itself, to see whether it arrives.
+pub fn of_test(job: Name, host: Name, at: DateTime<FixedOffset>) -> Alert {
+    let headline = format!("Test: alerts of backup {job} on {host} arrive here");
+    let message = "Somebody asked for this message. Nothing is wrong.".to_owned();
+    Alert { kind: AlertKind::Success, headline, message, ..bare(job, host, at) }
+}
+
+/// The alert of a monitor that could not even begin.
+pub fn of_blind_monitor(job: Name, host: Name, at: DateTime<FixedOffset>, message: String) -> Alert {
+    let headline = format!("The monitor on {host} could not start: nobody watches the backups");
+    Alert { headline, message, ..bare(job, host, at) }
+}
+
+pub(crate) fn files_of(count: u64) -> String {
     if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
 }

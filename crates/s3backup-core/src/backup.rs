@@ -23,10 +23,11 @@ use crate::events::{EVENTS_AHEAD, Emitter};
 use crate::memory::Memory;
 use crate::metrics::Publisher;
 use crate::options::{
-    AlertCommand, Compare, Destination, HttpPath, MetricsOptions, RetrySettings, ScheduleOptions, Select,
-    Source, Step, Symlinks, TransferSettings,
+    AlertCommand, Compare, Destination, HttpPath, MetricsOptions, PingOptions, RetrySettings,
+    ScheduleOptions, Select, Source, Step, Symlinks, TransferSettings,
 };
 use crate::outbox::Audience;
+use crate::ping::Ping;
 use crate::plan::Naming;
 use crate::planning::Plan;
 use crate::record::Shelf;
@@ -69,6 +70,8 @@ pub(crate) struct Job {
     pub(crate) force: bool,
     state_dir: Option<PathBuf>,
     pub(crate) audience: Arc<Audience>,
+    pub(crate) ping: Option<Ping>,
+    pub(crate) verify_every: Option<Duration>,
     pub(crate) alert_when_interrupted: bool,
     pub(crate) log_location: Option<String>,
     pub(crate) metrics: Option<Publisher>,
@@ -327,6 +330,8 @@ pub struct BackupBuilder {
     state_dir: Option<PathBuf>,
     slack: Option<SlackOptions>,
     alert_command: Option<AlertCommand>,
+    ping: Option<PingOptions>,
+    verify_every: Option<Duration>,
     alert_when_interrupted: bool,
     log_location: Option<String>,
     metrics: MetricsOptions,
@@ -355,6 +360,8 @@ impl Default for BackupBuilder {
             state_dir: None,
             slack: None,
             alert_command: None,
+            ping: None,
+            verify_every: None,
             alert_when_interrupted: true,
             log_location: None,
             metrics: MetricsOptions::default(),
@@ -486,6 +493,18 @@ impl BackupBuilder {
         self
     }
 
+    /// Tells a health check when each run begins and how it ends.
+    pub fn ping(mut self, options: PingOptions) -> Self {
+        self.ping = Some(options);
+        self
+    }
+
+    /// How often [`Backup::verify_if_due`] compares the bucket with the manifests. Default never.
+    pub fn verify_every(mut self, every: Duration) -> Self {
+        self.verify_every = Some(every);
+        self
+    }
+
     /// Whether an interruption is told as well. Default yes; a program at a terminal, whose user just pressed Ctrl-C, says
     /// no.
     pub fn alert_when_interrupted(mut self, yes: bool) -> Self {
@@ -551,10 +570,12 @@ impl BackupBuilder {
         if self.alert_command.as_ref().is_some_and(is_empty) {
             return Err(Error::invalid("[alert] command", "it is empty: name a program"));
         }
+        let ping = self.ping.as_ref().map(Ping::new).transpose()?;
+        let ping_url = self.ping.map(|options| options.url.expose().to_owned());
         let audience = Audience {
             slack,
             command: self.alert_command,
-            secrets: self.slack.iter().map(secret_of).collect(),
+            secrets: self.slack.iter().map(secret_of).chain(ping_url).collect(),
         };
         let objects = ObjectSettings {
             storage_class: destination.storage_class,
@@ -597,6 +618,8 @@ impl BackupBuilder {
             force: self.force,
             state_dir: self.state_dir,
             audience: Arc::new(audience),
+            ping,
+            verify_every: self.verify_every,
             alert_when_interrupted: self.alert_when_interrupted,
             log_location: self.log_location,
             metrics,

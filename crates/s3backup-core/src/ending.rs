@@ -147,13 +147,16 @@ impl Run<'_> {
         }
     }
 
+    /// Whether people are to be told: not whoever interrupts a run at a terminal, but of one that took too long nobody knows.
+    pub(crate) fn is_wanted(&self, report: &RunReport) -> bool {
+        self.job.alert_when_interrupted || self.is_overdue || report.outcome != Outcome::Interrupted
+    }
+
     /// Writes the end of the run into the catalog, and what is to be told of it.
     pub(crate) async fn remember_end(&mut self, report: &RunReport) {
         let destination = self.memory.destination;
         let (summary, duty) = (RunSummary::from(report), self.duty.clone());
-        // Whoever interrupts a run at a terminal need not be told; of one that took too long nobody knows.
-        let is_wanted =
-            self.job.alert_when_interrupted || self.is_overdue || report.outcome != Outcome::Interrupted;
+        let is_wanted = self.is_wanted(report);
         let (job, ended) = (Arc::clone(self.job), report.clone());
         let skipped = report.skipped.by_reason;
         // What was not looked at now is no better known than before.

@@ -4,16 +4,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::{DateTime, FixedOffset, Utc};
-use s3backup_model::Name;
+use s3backup_model::{Alert, Name};
 use s3backup_slack::{Slack, SlackOptions};
 use slog::Logger;
 use tokio_util::sync::CancellationToken;
 
+use crate::Error;
 use crate::memory::Shared;
 use crate::options::AlertCommand;
 use crate::outbox::{Audience, Delivery, Outbox};
 use crate::telling::Teller;
-use crate::{Error, alert};
+
+/// How the alert of what could not start is made: of job, host, time and reason, such as [`alert::of_start`](crate::alert::of_start).
+pub type StartAlert = fn(Name, Name, DateTime<FixedOffset>, String) -> Alert;
 
 /// What is known of a job that cannot be run, as far as it takes to tell somebody. `Debug` shows no secret.
 #[derive(Clone, Debug)]
@@ -46,6 +49,7 @@ impl FailedStart {
     /// [`Delivery`] says so.
     pub async fn tell(
         self,
+        alert: StartAlert,
         at: DateTime<FixedOffset>,
         message: String,
         logger: Logger,
@@ -64,7 +68,7 @@ impl FailedStart {
         };
         let outbox =
             Outbox { catalog, audience: Arc::new(audience), clock: Arc::new(Utc::now), logger, job: None };
-        let told = alert::of_start(self.job, self.host, at, message);
+        let told = alert(self.job, self.host, at, message);
         let audience = Arc::clone(&outbox.audience);
         outbox
             .catalog

@@ -1,6 +1,7 @@
 //! Keeping `latest.json`: what this job says of itself in the bucket.
 
 use bytes::Bytes;
+use chrono::TimeDelta;
 use s3backup_model::{
     CatalogRef, FailureKind, Fatal, Key, Latest, RunId, RunState, RunSummary, ScheduleRef, Verified,
 };
@@ -10,10 +11,13 @@ use crate::backup::Job;
 use crate::options::ScheduleOptions;
 
 /// The name of the object below the control prefix.
-const NAME: &str = "latest.json";
+pub(crate) const NAME: &str = "latest.json";
 
 /// The largest that is read. With 400 runs it has about 200 KiB.
-const MAX_BYTES: u64 = 16 << 20;
+pub(crate) const MAX_BYTES: u64 = 16 << 20;
+
+/// A run that goes on says so every five minutes. One that has not for so long was killed.
+pub(crate) const HEARTBEAT_LIMIT: TimeDelta = TimeDelta::minutes(15);
 
 /// How often a write is tried when another comes between.
 const TRIES: u32 = 3;
@@ -53,12 +57,14 @@ pub(crate) async fn read(bucket: &Bucket, job: &Job) -> Result<Seen, Fatal> {
 }
 
 /// Why it cannot be read.
-enum NotRead {
+pub(crate) enum NotRead {
+    /// It needs a reader of this version.
     Newer(u32),
+    /// What is wrong with it.
     Damaged(String),
 }
 
-fn parse(bytes: &[u8]) -> Result<Latest, NotRead> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Latest, NotRead> {
     #[derive(serde::Deserialize)]
     struct Version {
         min_reader: u32,

@@ -98,9 +98,11 @@ mod flow;
 mod latest;
 mod memory;
 mod metrics;
+mod monitor;
 pub mod options;
 mod outbox;
 mod overview;
+mod ping;
 mod plan;
 mod planning;
 mod process;
@@ -129,8 +131,9 @@ pub mod alert;
 pub use adopt::{AdoptOptions, AdoptReport};
 pub use backup::{Backup, BackupBuilder, Clock, Run};
 pub use error::{Error, line_of};
-pub use failed_start::FailedStart;
+pub use failed_start::{FailedStart, StartAlert};
 pub use files::{BackedUp, Files};
+pub use monitor::{Finding, FindingKind, Monitor, MonitorBuilder, MonitorReport, Watched};
 pub use options::{
     AlertCommand, Compare, Destination, Each, MetricsOptions, OnFailure, ScheduleOptions, Select, Source,
     Step,

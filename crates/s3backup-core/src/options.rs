@@ -211,6 +211,23 @@ impl fmt::Debug for AlertCommand {
     }
 }
 
+/// A health check that hears of every run, by the protocol of <https://healthchecks.io>. `Debug` does not show its URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PingOptions {
+    /// The ping URL of the check. It is all that one needs to say that all is well, so it is a secret.
+    pub url: Secret,
+    /// How long one ping may take with its second attempt; a run waits so long at its end. Default 8 s.
+    pub time_limit: Duration,
+}
+
+impl PingOptions {
+    /// The defaults for a URL.
+    pub fn new(url: impl Into<Secret>) -> Self {
+        Self { url: url.into(), time_limit: Duration::from_secs(8) }
+    }
+}
+
 /// Where the files go.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -247,6 +264,12 @@ impl Destination {
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
+    }
+
+    /// Where the control data of all jobs and hosts lies: `PREFIX/.s3backup/`, PREFIX ending before its first segment with a
+    /// placeholder.
+    pub fn control_folder(&self) -> String {
+        crate::plan::control_folder(&self.prefix)
     }
 
     /// The region of the bucket.

@@ -80,8 +80,7 @@ impl Naming {
                 format!("it has {} bytes, which leaves too few for the names below it", destination.len());
             return Err(Error::invalid("[destination] prefix", why));
         }
-        let fixed = tidy(fixed_part(destination));
-        let reserved = join(&fixed, &format!("{CONTROL_FOLDER}/"));
+        let reserved = control_folder(destination);
         Ok(Self {
             destination: fill("[destination] prefix", destination, false)?,
             sources: sources
@@ -102,6 +101,11 @@ impl Naming {
     /// The key of a piece of control data of this job and host.
     pub(crate) fn control_key(&self, name: &str) -> Result<Key, KeyError> {
         Key::new(format!("{}{name}", self.control))
+    }
+
+    /// The key of something that is of no job alone.
+    pub(crate) fn shared_key(&self, name: &str) -> Result<Key, KeyError> {
+        Key::new(format!("{}{name}", self.reserved))
     }
 
     /// Whether a key is among the backup's own data.
@@ -174,6 +178,12 @@ impl Naming {
         let date = DateTime::from_timestamp_nanos(mtime_ns).with_timezone(&self.timezone).date_naive();
         prefix.replace("{date}", &date.to_string())
     }
+}
+
+/// Where the control data of all jobs and hosts below a prefix lies: `PREFIX/.s3backup/`, PREFIX ending before its first
+/// segment with a placeholder.
+pub(crate) fn control_folder(destination: &str) -> String {
+    join(&tidy(fixed_part(destination)), &format!("{CONTROL_FOLDER}/"))
 }
 
 /// Whole segments before the first placeholder.

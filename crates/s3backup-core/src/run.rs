@@ -11,6 +11,7 @@ use s3backup_model::{Event, FailureKind, Fatal, Latest, RunId, RunReport, RunSta
 use s3backup_transfer::{Bucket, Error as TransferError, Versioning};
 use slog::{Logger, error};
 use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
@@ -83,6 +84,7 @@ pub(crate) async fn run(
             trigger: job.trigger,
         })
         .await;
+    let pinging = begin_ping(&job, &run_id);
     let mut record = Record::new(run_id.clone(), job.sources.iter().map(path_of), cancel.clone());
     let memory = match opened {
         Ok(memory) => memory,
@@ -134,12 +136,26 @@ pub(crate) async fn run(
         run.seal(&mut report);
         run.remember_end(&report).await;
     }
+    let is_wanted = run.is_wanted(&report);
     let (outbox, courier) = (run.outbox.clone(), run.courier.take());
     let (beacon, tells) = (run.beacon.clone(), run.tells);
     // The lock is free for the next run while people are told of this one.
     drop(run);
-    let delivered = tell_people(&job, &cancel, courier, &outbox).await;
+    let limit = || grace_is_over(&job, &cancel, ALERT_SHARE);
+    let ping = end_ping(&job, pinging, report.clone(), is_wanted);
+    let pinged = async {
+        tokio::select! {
+            pinged = ping => pinged,
+            () = limit() => Err("there was no time left".to_owned()),
+        }
+    };
+    let (delivered, pinged) = tokio::join!(tell_people(courier, &outbox, limit()), pinged);
     ending::note_delivery(&job, &mut report, &events, tells, delivered).await;
+    if let Err(why) = pinged {
+        let message = format!("the health check was not told of this run: {why}");
+        report.warnings.push(message.clone());
+        events.warn(message).await;
+    }
     if let Some(beacon) = beacon {
         tokio::select! {
             () = ending::say_delivery(&beacon, &report) => {}
@@ -153,10 +169,9 @@ pub(crate) async fn run(
 
 /// Delivers what there is to tell, unless the time for that is over before.
 async fn tell_people(
-    job: &Job,
-    cancel: &CancellationToken,
     courier: Option<Courier>,
     outbox: &Outbox,
+    limit: impl Future<Output = ()>,
 ) -> Option<Result<Delivery, Error>> {
     let delivering = async {
         if let Some(courier) = courier {
@@ -166,9 +181,31 @@ async fn tell_people(
     };
     tokio::select! {
         delivered = delivering => Some(delivered),
-        () = grace_is_over(job, cancel, ALERT_SHARE) => None,
+        () = limit => None,
         () = tokio::time::sleep(ALERT_LIMIT) => None,
     }
+}
+
+/// Says to the health check that the run has begun, while it goes on.
+fn begin_ping(job: &Job, run: &RunId) -> JoinSet<Result<(), String>> {
+    let mut pinging = JoinSet::new();
+    if let Some(ping) = job.ping.clone() {
+        let run = run.clone();
+        pinging.spawn(async move { ping.begin(&run).await });
+    }
+    pinging
+}
+
+/// Says how it ended, behind the word that it has begun. What became of that one does not matter any more.
+async fn end_ping(
+    job: &Job,
+    mut pinging: JoinSet<Result<(), String>>,
+    report: RunReport,
+    is_told: bool,
+) -> Result<(), String> {
+    let Some(ping) = &job.ping else { return Ok(()) };
+    while pinging.join_next().await.is_some() {}
+    ping.end(&report, is_told).await
 }
 
 /// The bucket, and what it says at the start.

@@ -380,6 +380,11 @@ fn shown(path: &Path) -> String {
     key::escape(path.as_os_str().as_bytes())
 }
 
+/// The key of something that is of no job alone.
+pub(crate) fn shared_key(job: &Job, name: &str) -> Result<Key, Error> {
+    job.naming.shared_key(name).map_err(|error| Error::invalid("[destination] prefix", error.to_string()))
+}
+
 pub(crate) fn control_key(job: &Job, name: &str) -> Result<Key, Error> {
     job.naming.control_key(name).map_err(|error| Error::invalid("[destination] prefix", error.to_string()))
 }

@@ -18,7 +18,7 @@ use crate::memory::Shared;
 use crate::options::ScheduleOptions;
 use crate::outbox::{Delivery, Outbox};
 use crate::telling::Teller;
-use crate::{Error, report, silence};
+use crate::{Error, ending, silence};
 
 /// The setting with the time at which the run that goes on last said so.
 const ALIVE: &str = "run_alive";

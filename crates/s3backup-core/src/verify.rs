@@ -1,6 +1,7 @@
 //! Looking whether the bucket still has what the state says, and marking what is to be sent again.
 
 mod check;
+mod due;
 pub(crate) mod judge;
 pub(crate) mod remember;
 mod work;

@@ -11,6 +11,7 @@ use slog::{Logger, debug, trace};
 use tokio_util::sync::CancellationToken;
 
 use crate::body::{Damage, ReplyBody, RequestBody, length};
+use crate::clock::Clock;
 use crate::faults::{FaultHandle, FaultKind, Plan};
 use crate::operation::Target;
 use crate::random;
@@ -21,6 +22,7 @@ pub(crate) struct Handler {
     pub(crate) service: S3Service,
     pub(crate) faults: FaultHandle,
     pub(crate) counters: Counters,
+    pub(crate) clock: Clock,
     pub(crate) log: Logger,
 }
 
@@ -45,6 +47,9 @@ impl Handler {
         let id = format!("{:016X}", random::id() >> 64);
         if let Ok(id) = HeaderValue::try_from(id) {
             reply.headers_mut().insert("x-amz-request-id", id);
+        }
+        if let Some(date) = self.clock.date() {
+            reply.headers_mut().insert(header::DATE, date);
         }
         reply
     }

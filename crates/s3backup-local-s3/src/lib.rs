@@ -33,6 +33,7 @@
 mod blob;
 mod body;
 mod checksum;
+mod clock;
 mod conditions;
 mod connection;
 mod error;

@@ -5,7 +5,7 @@ use s3s::{S3Error, S3Result, s3_error};
 
 use crate::checksum::{self, Algorithm, Checksum, Coverage};
 use crate::conditions::etag_is;
-use crate::object::{self, Object, Part, Piece, Upload};
+use crate::object::{Object, Part, Piece, Upload};
 
 /// Every part but the last has at least 5 MiB.
 pub(crate) const SMALLEST_PART_BYTES: u64 = 5 * 1024 * 1024;
@@ -25,7 +25,7 @@ pub(crate) struct Completion {
 }
 
 /// The object that the parts make, or the reason why they make none.
-pub(crate) fn assemble(upload: &Upload, completion: &Completion) -> S3Result<Object> {
+pub(crate) fn assemble(upload: &Upload, completion: &Completion, now: u64) -> S3Result<Object> {
     let parts = listed_parts(upload, &completion.parts)?;
     let size = parts.iter().map(|part| part.size).sum();
     if completion.size.is_some_and(|declared| declared != size) {
@@ -46,7 +46,7 @@ pub(crate) fn assemble(upload: &Upload, completion: &Completion) -> S3Result<Obj
     Ok(Object {
         size,
         etag: checksum::multipart_etag(parts.iter().map(|part| part.etag.as_str())),
-        modified: object::now(),
+        modified: now,
         multipart: true,
         pieces: parts.iter().map(piece).collect(),
         checksum: Some(checksum),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use s3s::dto::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -112,11 +112,6 @@ pub(crate) struct Part {
     /// Base64.
     pub(crate) checksums: Vec<(Algorithm, String)>,
     pub(crate) blob: Arc<Blob>,
-}
-
-/// Seconds since 1970.
-pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
 
 /// The time as the protocol layer wants it.

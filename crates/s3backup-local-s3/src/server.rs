@@ -4,9 +4,11 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use s3s::S3Result;
 use s3s::auth::{S3Auth, SecretKey};
+use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::path::check_bucket_name;
 use s3s::service::S3ServiceBuilder;
 use s3s::{S3Error, S3ErrorCode};
@@ -16,11 +18,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::Error;
+use crate::clock::Clock;
 use crate::connection;
 use crate::faults::{Fault, FaultHandle};
 use crate::inject::Handler;
 use crate::journal::Record;
-use crate::object::now;
 use crate::random;
 use crate::read;
 use crate::service::Service;
@@ -40,6 +42,7 @@ pub struct Builder {
     region: String,
     faults: Vec<Fault>,
     is_null: bool,
+    clock: Option<Clock>,
     log: Logger,
 }
 
@@ -106,6 +109,13 @@ impl Builder {
         self
     }
 
+    /// Another clock than the machine's: for the `Date` of replies, and for when things were made and modified. Signatures of
+    /// any age are then taken, as clients differ in whose time they sign by.
+    pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.clock = Some(Clock::new(now));
+        self
+    }
+
     /// Where to log. Default: nowhere. Start and stop are `info`, faults `debug`, requests `trace`.
     pub fn logger(mut self, log: Logger) -> Self {
         self.log = log;
@@ -132,7 +142,10 @@ impl Builder {
         let folder = Folder::new(self.dir)?;
         let dir = folder.path().to_owned();
         let buckets = self.buckets;
-        let opened = tokio::task::spawn_blocking(move || open(&dir, self.is_null, &buckets)).await;
+        let has_own_time = self.clock.is_some();
+        let clock = self.clock.unwrap_or_default();
+        let told = clock.clone();
+        let opened = tokio::task::spawn_blocking(move || open(&dir, self.is_null, clock, &buckets)).await;
         let store = Arc::new(opened.map_err(|join| Error::Io {
             path: folder.path().to_owned(),
             source: std::io::Error::other(join),
@@ -142,11 +155,17 @@ impl Builder {
         faults.set(self.faults);
         let mut service = S3ServiceBuilder::new(Service::new(Arc::clone(&store), self.region.clone()));
         service.set_auth(OnePair { access_key: access_key.clone(), secret_key: secret_key.clone().into() });
+        if has_own_time {
+            let mut config = S3Config::default();
+            config.presigned_url_max_skew_time_secs = u32::MAX;
+            service.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
+        }
         let log = self.log.new(o!("address" => address.to_string()));
         let handler = Arc::new(Handler {
             service: service.build(),
             faults,
             counters: Counters::default(),
+            clock: told,
             log: log.clone(),
         });
         let mut tasks = JoinSet::new();
@@ -156,13 +175,13 @@ impl Builder {
     }
 }
 
-fn open(dir: &Path, is_null: bool, buckets: &[String]) -> Result<Store, Error> {
-    let store = Store::open(dir, is_null)?;
+fn open(dir: &Path, is_null: bool, clock: Clock, buckets: &[String]) -> Result<Store, Error> {
+    let store = Store::open(dir, is_null, clock)?;
     for bucket in buckets {
         store
             .change(|index| {
                 let is_new = !index.buckets.contains_key(bucket);
-                Ok(is_new.then(|| Record::CreateBucket { bucket: bucket.clone(), created: now() }))
+                Ok(is_new.then(|| Record::CreateBucket { bucket: bucket.clone(), created: store.now() }))
             })
             .map_err(|error| Error::Io { path: dir.to_owned(), source: std::io::Error::other(error) })?;
     }
@@ -269,6 +288,7 @@ impl LocalS3 {
             region: DEFAULT_REGION.to_owned(),
             faults: Vec::new(),
             is_null: false,
+            clock: None,
             log: Logger::root(slog::Discard, o!()),
         }
     }

@@ -18,6 +18,7 @@ use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 use crate::Error;
 use crate::blob::{self, Blob, BlobWriter};
 use crate::checksum::{Algorithm, Hashers};
+use crate::clock::Clock;
 use crate::index::{Bucket, Index};
 use crate::journal::{Journal, Record};
 use crate::object::{Object, Upload};
@@ -33,6 +34,7 @@ pub(crate) struct Store {
     state: Mutex<State>,
     /// Whether data is thrown away.
     is_null: bool,
+    clock: Clock,
 }
 
 #[derive(Debug)]
@@ -45,7 +47,7 @@ struct State {
 
 impl Store {
     /// Opens the folder, making it if needed. Blocks.
-    pub(crate) fn open(dir: &Path, is_null: bool) -> Result<Self, Error> {
+    pub(crate) fn open(dir: &Path, is_null: bool, clock: Clock) -> Result<Self, Error> {
         fs::create_dir_all(dir).map_err(Error::io(dir))?;
         let lock = lock(dir)?;
         let mut index = Index::default();
@@ -61,7 +63,12 @@ impl Store {
         let used: HashSet<u128> = index.blob_ids().collect();
         blob::remove_unused(&blobs, |id| used.contains(&id)).map_err(Error::io(&blobs))?;
         let state = Mutex::new(State { index, journal, lock: Some(lock) });
-        Ok(Self { blobs: blobs.into(), state, is_null })
+        Ok(Self { blobs: blobs.into(), state, is_null, clock })
+    }
+
+    /// What time it is, in seconds since 1970.
+    pub(crate) fn now(&self) -> u64 {
+        self.clock.now()
     }
 
     /// Lets go of the folder. Writes that are still under way fail afterwards.
@@ -221,7 +228,7 @@ mod tests {
     #[test]
     fn the_journal_does_not_grow_for_ever() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), false).unwrap();
+        let store = Store::open(dir.path(), false, Clock::default()).unwrap();
         let create = |bucket: &str| Record::CreateBucket { bucket: bucket.into(), created: 7 };
         store.change(|_| Ok(Some(create("kept")))).unwrap();
         for _ in 0..STALE_RECORDS {
@@ -230,7 +237,7 @@ mod tests {
         }
         assert!(store.state().journal.records() < STALE_RECORDS + 10);
         drop(store);
-        let store = Store::open(dir.path(), false).unwrap();
+        let store = Store::open(dir.path(), false, Clock::default()).unwrap();
         let buckets = store.read(|index| index.buckets.keys().cloned().collect::<Vec<_>>());
         assert_eq!(buckets, ["kept"]);
     }
@@ -238,13 +245,13 @@ mod tests {
     #[test]
     fn a_closed_store_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path(), false).unwrap();
+        let store = Store::open(dir.path(), false, Clock::default()).unwrap();
         store.close();
-        let other = Store::open(dir.path(), false).unwrap();
+        let other = Store::open(dir.path(), false, Clock::default()).unwrap();
         let create = Record::CreateBucket { bucket: "late".into(), created: 0 };
         assert!(store.change(|_| Ok(Some(create))).is_err());
         drop(other);
-        let other = Store::open(dir.path(), false).unwrap();
+        let other = Store::open(dir.path(), false, Clock::default()).unwrap();
         assert_eq!(other.read(|index| index.buckets.len()), 0);
     }
 }

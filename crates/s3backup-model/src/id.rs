@@ -98,7 +98,8 @@ impl RunId {
         }
     }
 
-    fn time(&self) -> Option<DateTime<Utc>> {
+    /// When the run started, as far as the id is one.
+    pub fn time(&self) -> Option<DateTime<Utc>> {
         let (time, _) = self.0.split_once('-')?;
         let time = NaiveDateTime::parse_from_str(time, "%Y%m%dT%H%M%S%.fZ").ok()?;
         Some(time.and_utc())

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio::time::Instant;
 
 use crate::body::Progress;
+use crate::clock::ServerClock;
 use crate::level::Sign;
 use crate::retry::Backoff;
 use crate::slots::{Slot, Slots};
@@ -33,6 +34,7 @@ pub struct Bucket {
     tempo: Arc<Tempo>,
     /// Whether the bucket is known to be there.
     pub(crate) exists: Arc<AtomicBool>,
+    pub(crate) clock: ServerClock,
     /// Makes the requests that carry the bytes of files; without, the client does.
     pub(crate) wire: Option<Arc<Wire>>,
 }
@@ -132,6 +134,7 @@ impl Bucket {
             backoff: Arc::new(Backoff::new(RetrySettings::default())),
             tempo: Arc::default(),
             exists: Arc::default(),
+            clock: ServerClock::default(),
             wire: None,
         }
     }

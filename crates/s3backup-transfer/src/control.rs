@@ -66,7 +66,8 @@ impl Bucket {
 
     async fn read_once(&self, key: &Key, limit: u64, attempt: Attempt) -> Result<(Bytes, String), Error> {
         let request = self.client.get_object().bucket(&*self.name).key(key.as_str());
-        let reply = request.send().await.map_err(|error| self.error("GetObject", key, error))?;
+        let reply = request.customize().interceptor(self.clock.clone()).send().await;
+        let reply = reply.map_err(|error| self.error("GetObject", key, error))?;
         let etag = unquoted(reply.e_tag());
         let size = reply.content_length().and_then(|len| u64::try_from(len).ok()).unwrap_or_default();
         let mut body = reply.body;

@@ -31,6 +31,7 @@ mod body;
 mod bucket;
 mod buffer;
 mod checksum;
+mod clock;
 mod compare;
 mod connect;
 mod control;

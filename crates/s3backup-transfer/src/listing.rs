@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::types::{EncodingType, Object};
+use chrono::{DateTime, Utc};
 use s3backup_model::Key;
 
 use crate::bucket::Gate;
+use crate::clock::moment;
 use crate::headers::{unquoted, url_decoded};
 use crate::{Bucket, Error};
 
@@ -32,13 +34,17 @@ pub struct ListedObject {
     pub etag: String,
     /// Storage class, where the server shows it.
     pub storage_class: Option<String>,
+    /// When it was last written, by the server's clock, where the server shows it.
+    pub modified_at: Option<DateTime<Utc>>,
 }
 
-/// One page of the folders below a prefix.
+/// One page of what lies directly below a prefix.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListedFolders {
     /// Prefixes from the beginning of the key to the slash that ends them, in the server's order.
     pub folders: Vec<String>,
+    /// The objects that are in none of the folders.
+    pub objects: Vec<ListedObject>,
     /// Pass this to [`Bucket::list_folder`] for the next page; `None` at the end.
     pub next: Option<String>,
 }
@@ -50,12 +56,13 @@ impl Bucket {
         Ok(Listed { objects: reply.contents().iter().filter_map(listed).collect(), next })
     }
 
-    /// One page of the folders directly below `prefix`, which should end with a slash. What lies in them is not
+    /// One page of the folders and objects directly below `prefix`, which should end with a slash. What lies in folders is not
     /// counted through, so that few requests tell the runs among millions of objects. A page may be empty and have a next one.
     pub async fn list_folder(&self, prefix: &str, page: Option<&str>) -> Result<ListedFolders, Error> {
         let (reply, next) = self.list_page(prefix, Some("/"), page).await?;
         let folders = reply.common_prefixes().iter().filter_map(|folder| folder.prefix().map(url_decoded));
-        Ok(ListedFolders { folders: folders.collect(), next })
+        let objects = reply.contents().iter().filter_map(listed);
+        Ok(ListedFolders { folders: folders.collect(), objects: objects.collect(), next })
     }
 
     async fn list_page(
@@ -82,7 +89,8 @@ impl Bucket {
                         .encoding_type(EncodingType::Url)
                         .set_delimiter(delimiter.map(ToOwned::to_owned))
                         .set_continuation_token(page.map(ToOwned::to_owned));
-                    request.send().await.map_err(|error| self.error(OPERATION, &named, error))
+                    let reply = request.customize().interceptor(self.clock.clone()).send().await;
+                    reply.map_err(|error| self.error(OPERATION, &named, error))
                 },
             )
             .await?;
@@ -106,5 +114,6 @@ fn listed(object: &Object) -> Option<ListedObject> {
         size: object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),
         etag: unquoted(object.e_tag()),
         storage_class: object.storage_class().map(|class| class.as_str().to_owned()),
+        modified_at: moment(object.last_modified()),
     })
 }

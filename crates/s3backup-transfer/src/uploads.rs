@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use s3backup_model::Key;
 
 use crate::bucket::Gate;
+use crate::clock::moment;
 use crate::headers::url_decoded;
 use crate::{Bucket, Error};
 
@@ -75,9 +76,7 @@ impl Bucket {
             let is_ours = found == key.as_str() || text(found) == key.as_str();
             Some(OpenUploadInfo {
                 upload_id: upload.upload_id().filter(|_| is_ours)?.to_owned(),
-                initiated: upload
-                    .initiated()
-                    .and_then(|time| DateTime::from_timestamp(time.secs(), time.subsec_nanos())),
+                initiated: moment(upload.initiated()),
             })
         });
         let next = Marker {

@@ -7,6 +7,7 @@ pub(crate) mod generate_data;
 pub(crate) mod history;
 pub(crate) mod init;
 pub(crate) mod ls;
+pub(crate) mod monitor;
 pub(crate) mod plan;
 pub(crate) mod prune;
 pub(crate) mod report;

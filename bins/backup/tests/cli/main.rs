@@ -4,6 +4,7 @@
 mod alerts;
 mod commands;
 mod memory;
+mod monitor;
 mod prune;
 mod restore;
 mod run;

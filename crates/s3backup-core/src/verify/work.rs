@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use chrono::TimeDelta;
 use s3backup_catalog::{Catalog, FileRow, FileState};
 use s3backup_model::{Key, RunId, RunState, Tally, Verified};
 use s3backup_transfer::{Bucket, DownloadLimits};
@@ -20,7 +19,7 @@ use super::{
 use crate::Error;
 use crate::backup::Job;
 use crate::ending::local;
-use crate::latest::{self, Seen};
+use crate::latest::{self, HEARTBEAT_LIMIT, Seen};
 use crate::memory::{Memory, on_blocking_thread};
 use crate::options::Select;
 use crate::start::list_bucket;
@@ -49,9 +48,6 @@ const DOWNLOAD_BYTES: u64 = 1 << 20;
 
 /// So many objects in a row without an answer: there is no use in asking for the others.
 const MAX_SILENT: u32 = 100;
-
-/// A run that goes on says so every five minutes. One that has not for so long was killed.
-const HEARTBEAT_LIMIT: TimeDelta = TimeDelta::minutes(15);
 
 pub(super) async fn verify(
     job: Arc<Job>,

@@ -28,7 +28,12 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn new() -> Self {
-        let server = LocalS3::builder().bucket(BUCKET).start().await.unwrap();
+        Self::with(LocalS3::builder()).await
+    }
+
+    /// With a server of another kind.
+    pub(crate) async fn with(server: s3backup_local_s3::Builder) -> Self {
+        let server = server.bucket(BUCKET).start().await.unwrap();
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("data")).unwrap();
         Self { server, dir }

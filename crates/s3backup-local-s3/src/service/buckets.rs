@@ -13,7 +13,7 @@ use s3s::{S3Request, S3Result, s3_error};
 
 use super::Service;
 use crate::journal::Record;
-use crate::object::{now, timestamp};
+use crate::object::timestamp;
 use crate::receive::blocking;
 use crate::store::{find_bucket, other_error};
 
@@ -36,7 +36,7 @@ impl Service {
                         "Your previous request to create the named bucket succeeded and you already own it."
                     ));
                 }
-                Ok(Some(Record::CreateBucket { bucket, created: now() }))
+                Ok(Some(Record::CreateBucket { bucket, created: store.now() }))
             })
         })
         .await?;

@@ -1,6 +1,5 @@
 //! `CopyObject`.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use s3s::dto::{
@@ -15,10 +14,10 @@ use super::{Quirks, Service};
 use crate::checksum::{Algorithm, Checksum, Coverage};
 use crate::conditions::ReadConditions;
 use crate::journal::Record;
-use crate::object::{Attributes, Object, Piece, now, timestamp};
+use crate::object::{Attributes, Object, Piece, timestamp};
 use crate::read;
 use crate::receive::blocking;
-use crate::store::{find_bucket, internal};
+use crate::store::{Store, find_bucket, internal};
 
 impl Service {
     pub(super) async fn copy_object(&self, req: S3Request<CopyObjectInput>) -> S3Result<CopyObjectOutput> {
@@ -52,7 +51,7 @@ impl Service {
         }
         let store = Arc::clone(&self.store);
         let object = blocking(move || {
-            let object = Arc::new(copy(store.blobs(), &source, attributes, algorithm)?);
+            let object = Arc::new(copy(&store, &source, attributes, algorithm)?);
             store.change(|index| {
                 find_bucket(index, &input.bucket)?;
                 let object = Arc::clone(&object);
@@ -123,11 +122,12 @@ fn attributes_of_copy(input: &CopyObjectInput, source: &Object) -> S3Result<Attr
 /// The same bytes as an object of its own. Its `ETag` and checksum are those of one PUT, as S3 has it, so a multipart
 /// source is read through.
 fn copy(
-    blobs: &Arc<Path>,
+    store: &Store,
     source: &Object,
     attributes: Attributes,
     algorithm: Option<Algorithm>,
 ) -> S3Result<Object> {
+    let blobs = store.blobs();
     let wanted = algorithm
         .or(source.checksum.as_ref().map(|checksum| checksum.algorithm))
         .unwrap_or(Algorithm::Crc64Nvme);
@@ -154,7 +154,7 @@ fn copy(
     Ok(Object {
         size: source.size,
         etag,
-        modified: now(),
+        modified: store.now(),
         checksum: Some(checksum),
         multipart: false,
         pieces,

@@ -17,7 +17,7 @@ use crate::checksum::{Algorithm, Coverage};
 use crate::conditions::WriteConditions;
 use crate::journal::Record;
 use crate::multipart::{self, Completion, MOST_PARTS};
-use crate::object::{Part, Upload, now, timestamp};
+use crate::object::{Part, Upload, timestamp};
 use crate::random;
 use crate::receive::{Expected, blocking, receive};
 use crate::store::{find_bucket, find_upload};
@@ -38,7 +38,7 @@ impl Service {
         let upload = Upload {
             id: format!("{:032x}", random::id()),
             key: input.key.clone(),
-            started: now(),
+            started: self.store.now(),
             algorithm,
             coverage,
             attributes,
@@ -96,7 +96,7 @@ impl Service {
                 number,
                 size: body.size,
                 etag: body.digests.etag(),
-                modified: now(),
+                modified: store.now(),
                 checksums: body.digests.checksums,
                 blob: body.blob,
             };
@@ -143,7 +143,7 @@ impl Service {
         let (told_bucket, told_key) = (bucket.clone(), key.clone());
         let object = blocking(move || {
             let upload = store.upload(&bucket, &key, &upload_id, Upload::clone)?;
-            let mut object = multipart::assemble(&upload, &completion)?;
+            let mut object = multipart::assemble(&upload, &completion, store.now())?;
             if quirks.no_checksums {
                 object.checksum = None;
             }

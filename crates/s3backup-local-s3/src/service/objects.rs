@@ -16,7 +16,7 @@ use super::{FailingKeys, Quirks, Service};
 use crate::checksum::{Algorithm, Checksum, Coverage};
 use crate::conditions::{ReadConditions, WriteConditions};
 use crate::journal::Record;
-use crate::object::{Object, Piece, now};
+use crate::object::{Object, Piece};
 use crate::read;
 use crate::receive::{Expected, blocking, receive};
 use crate::store::{check_version, find_bucket, other_error};
@@ -55,7 +55,7 @@ impl Service {
             let object = Arc::new(Object {
                 size: body.size,
                 etag: body.digests.etag(),
-                modified: now(),
+                modified: store.now(),
                 checksum: (!quirks.no_checksums).then_some(checksum),
                 multipart: false,
                 pieces: vec![Piece { number: 1, size: body.size, checksum: None, blob: body.blob }],

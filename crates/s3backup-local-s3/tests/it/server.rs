@@ -74,3 +74,20 @@ async fn requests_are_counted() {
     assert_eq!(stats.peak_requests, 1);
     assert!(stats.connections >= 1);
 }
+
+#[tokio::test]
+async fn replies_and_objects_are_dated_by_the_clock_that_was_passed_in() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let at = |seconds| std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+    let server = LocalS3::builder().bucket(BUCKET).clock(move || at(1_795_172_400)).start().await.unwrap();
+    put(&client(&server), "k", b"x").await;
+    let listed = client(&server).list_objects_v2().bucket(BUCKET).send().await.unwrap();
+    assert_eq!(listed.contents()[0].last_modified().unwrap().secs(), 1_795_172_400);
+
+    let mut stream = connect(&server).await;
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).await.unwrap();
+    let dates: Vec<_> = reply.lines().filter(|line| line.to_lowercase().starts_with("date:")).collect();
+    assert_eq!(dates, ["date: Fri, 20 Nov 2026 11:00:00 GMT"], "{reply}");
+}

@@ -23,7 +23,9 @@ pub(crate) async fn a_listing_tells_contents_apart(store: &Store) {
     for (object, (key, size, pin)) in listed.iter().zip([("a/1", 3, first), ("a/2", 5, second)]) {
         let storage_class = object.storage_class.clone();
         let etag = pin.etag.unwrap();
-        assert_eq!(*object, ListedObject { key: key.to_owned(), size, etag, storage_class });
+        let modified_at = object.modified_at;
+        assert!(modified_at.is_some());
+        assert_eq!(*object, ListedObject { key: key.to_owned(), size, etag, storage_class, modified_at });
     }
     assert_eq!(listed.len(), 2);
 }
@@ -32,10 +34,12 @@ pub(crate) async fn folders_are_listed_without_what_is_in_them(store: &Store) {
     for key in ["m/run-1/1", "m/run-1/2", "m/run 2+é/1", "m/latest", "n/x"] {
         put(&store.client, &store.name, key, b"x").await;
     }
-    let (mut folders, mut page) = (Vec::new(), None);
+    let (mut folders, mut objects, mut page) = (Vec::new(), Vec::new(), None);
+    let bucket = store.bucket();
     loop {
-        let listed = store.bucket().list_folder("m/", page.as_deref()).await.unwrap();
+        let listed = bucket.list_folder("m/", page.as_deref()).await.unwrap();
         folders.extend(listed.folders);
+        objects.extend(listed.objects.into_iter().map(|object| object.key));
         page = listed.next;
         if page.is_none() {
             break;
@@ -43,6 +47,8 @@ pub(crate) async fn folders_are_listed_without_what_is_in_them(store: &Store) {
     }
     folders.sort_unstable();
     assert_eq!(folders, ["m/run 2+é/", "m/run-1/"]);
+    assert_eq!(objects, ["m/latest"]);
+    assert!(bucket.server_clock().is_some());
     assert_eq!(store.bucket().list_folder("none/", None).await.unwrap().folders, [""; 0]);
 }
 
