@@ -10,7 +10,7 @@ use chrono::{DateTime, Days, NaiveDate, Utc};
 use chrono_tz::Tz;
 use s3backup_discovery::{Rules, Select as DiscoverySelect, discover};
 use s3backup_model::{Event, Name, Outcome, RunReport, Trigger};
-use s3backup_slack::{Slack, SlackOptions};
+use s3backup_slack::{Secret, Slack, SlackOptions};
 use s3backup_transfer::aws_sdk_s3::Client;
 use s3backup_transfer::{Bucket, ConnectOptions, Error as TransferError, ObjectSettings};
 use slog::Logger;
@@ -46,6 +46,7 @@ pub struct Backup {
 }
 
 /// Everything that a run needs to know.
+#[derive(Clone)]
 pub(crate) struct Job {
     pub(crate) name: Name,
     pub(crate) host: Name,
@@ -76,6 +77,7 @@ pub(crate) struct Job {
 }
 
 /// How the bucket is reached.
+#[derive(Clone)]
 pub(crate) enum Reach {
     Connect(ConnectOptions),
     Client { client: Box<Client>, bucket: String },
@@ -244,6 +246,12 @@ impl Backup {
         Run { events, cancel, task }
     }
 
+    /// The same backup, whose runs are started by something else than [`BackupBuilder::trigger`] said.
+    #[must_use]
+    pub fn triggered_by(&self, trigger: Trigger) -> Self {
+        Self { job: Arc::new(Job { trigger, ..Job::clone(&self.job) }) }
+    }
+
     /// What a run would do now, as far as the catalog tells. Runs no step and changes nothing; sends no request. Must be
     /// called within a tokio runtime.
     ///
@@ -324,6 +332,7 @@ pub struct BackupBuilder {
     force: bool,
     state_dir: Option<PathBuf>,
     slack: Option<SlackOptions>,
+    withheld: Vec<Secret>,
     alert_when_interrupted: bool,
     log_location: Option<String>,
     clock: Clock,
@@ -350,6 +359,7 @@ impl Default for BackupBuilder {
             force: false,
             state_dir: None,
             slack: None,
+            withheld: Vec::new(),
             alert_when_interrupted: true,
             log_location: None,
             clock: Arc::new(Utc::now),
@@ -473,6 +483,13 @@ impl BackupBuilder {
         self
     }
 
+    /// Another secret of this process that no step may find in its environment; those of AWS, Slack and the backup are withheld
+    /// anyway.
+    pub fn withhold(mut self, secret: Secret) -> Self {
+        self.withheld.push(secret);
+        self
+    }
+
     /// Whether an interruption is told as well. Default yes; a program at a terminal, whose user just pressed Ctrl-C, says
     /// no.
     pub fn alert_when_interrupted(mut self, yes: bool) -> Self {
@@ -567,7 +584,9 @@ impl BackupBuilder {
             max_changed: self.max_changed,
             force: self.force,
             state_dir: self.state_dir,
-            secrets: self.slack.iter().map(secret_of).collect(),
+            secrets: (self.slack.iter().map(secret_of))
+                .chain(self.withheld.iter().map(|secret| secret.expose().to_owned()))
+                .collect(),
             slack,
             alert_when_interrupted: self.alert_when_interrupted,
             log_location: self.log_location,

@@ -143,6 +143,9 @@ pub struct ScheduleOptions {
     pub deadline: Duration,
     /// A run that takes longer is interrupted. Default 10 h.
     pub max_runtime: Duration,
+    /// A [`Scheduler`](crate::Scheduler) starts a run later than it is due, always by the same time, which is less than this
+    /// and another for each job and host. Default 0.
+    pub jitter: Duration,
 }
 
 impl ScheduleOptions {
@@ -153,6 +156,7 @@ impl ScheduleOptions {
             catch_up: true,
             deadline: Duration::from_hours(1),
             max_runtime: Duration::from_hours(10),
+            jitter: Duration::ZERO,
         }
     }
 }

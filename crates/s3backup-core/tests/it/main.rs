@@ -22,6 +22,7 @@ mod plan;
 mod prune;
 mod recognise;
 mod restore;
+mod scheduler;
 mod steps;
 mod unsettled;
 mod verify;
