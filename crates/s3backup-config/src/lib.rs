@@ -55,7 +55,7 @@ mod values;
 
 pub use error::{Error, Problem};
 pub use explain::Explained;
-pub use load::{Loaded, load};
+pub use load::{Loaded, load, load_all};
 pub use request::{Override, Request};
 pub use settings::{Logging, Prune, Settings};
 pub use template::template;

@@ -68,6 +68,20 @@ pub fn load(request: &Request) -> Result<Loaded, Error> {
     finish(request, &found, jobs, warnings, &merged)
 }
 
+/// Reads every job of the file, in its order; or only the one that the request names.
+///
+/// # Errors
+/// As [`load`]; the first job that cannot be used.
+pub fn load_all(request: &Request) -> Result<Vec<Loaded>, Error> {
+    match load(request) {
+        Err(Error::SeveralJobs { names }) => {
+            let of_job = |name| load(&Request { job: Some(name), ..request.clone() });
+            names.into_iter().map(of_job).collect()
+        }
+        loaded => Ok(vec![loaded?]),
+    }
+}
+
 fn finish(
     request: &Request,
     found: &Found,

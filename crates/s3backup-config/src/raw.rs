@@ -97,6 +97,8 @@ pub(crate) struct RawSchedule {
     pub(crate) deadline: Duration,
     #[serde(deserialize_with = "values::read_duration")]
     pub(crate) max_runtime: Duration,
+    #[serde(deserialize_with = "values::read_duration")]
+    pub(crate) jitter: Duration,
 }
 
 #[derive(Debug, Deserialize)]

@@ -115,6 +115,12 @@ impl<'r> Resolver<'r> {
         options.catch_up = raw.catch_up;
         options.deadline = raw.deadline;
         options.max_runtime = raw.max_runtime;
+        options.jitter = raw.jitter;
+        if raw.jitter >= raw.deadline {
+            let message =
+                "must be shorter than schedule.deadline: a run that starts after it is late before it begins";
+            self.problem("schedule.jitter", message);
+        }
         Some(options)
     }
 

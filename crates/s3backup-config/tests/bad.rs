@@ -67,6 +67,10 @@ const AT_THE_TOP: &[(&str, &str)] = &[
         "schedule.max_runtime: found \"long\", expected a duration above zero, such as \"2m\" or \"1h 30m\"",
     ),
     (
+        "schedule = { cron = \"@daily\", deadline = \"10m\", jitter = \"10m\" }",
+        "schedule.jitter: must be shorter than schedule.deadline: a run that starts after it is late before it begins",
+    ),
+    (
         "schedule = { cron = \"@daily\", warn_after = \"10m\" }",
         "schedule.warn_after: not built yet: the alert that a run takes long; leave it out",
     ),
