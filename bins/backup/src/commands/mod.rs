@@ -11,6 +11,7 @@ pub(crate) mod plan;
 pub(crate) mod prune;
 pub(crate) mod restore;
 pub(crate) mod run;
+pub(crate) mod schedule;
 pub(crate) mod shell;
 pub(crate) mod status;
 pub(crate) mod verify;

@@ -6,5 +6,6 @@ mod memory;
 mod prune;
 mod restore;
 mod run;
+mod schedule;
 mod verify;
 mod world;
