@@ -331,7 +331,8 @@ fn only_whoever_may_sees_more_than_that_it_is_well() {
     assert!(posted.status == 405 && posted.head.contains("allow: get, head"), "{posted:?}");
     let head = daemon.ask("HEAD", "/healthz", "localhost", "");
     assert_eq!((head.status, head.body.as_str()), (200, ""));
-    let large = daemon.ask("GET", "/healthz", "localhost", &format!("x: {}\r\n", "x".repeat(100_000)));
+    // Few bytes: where some are left unread, the connection is reset, and the answer may be lost with it.
+    let large = daemon.ask("GET", "/healthz", "localhost", &"x: y\r\n".repeat(100));
     assert_eq!(large.status, 431, "{large:?}");
     assert_eq!(daemon.end(), Some(0));
     assert!(!daemon.seen.join("\n").contains("hush-1"));
