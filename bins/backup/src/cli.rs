@@ -1,6 +1,7 @@
 //! What can be typed.
 #![expect(clippy::doc_markdown, reason = "the comments here are help texts, which are printed as they stand")]
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use chrono::NaiveDate;
@@ -63,6 +64,15 @@ pub(crate) enum Command {
 The run report goes to stdout (with --json as one JSON document), progress and log to stderr.
 Ctrl-C or SIGTERM ends the run within 3 s (`[transfer] grace`); what is finished is recorded.")]
     Run(Run),
+    /// The daemon: runs the jobs when they are due, makes up for what was missed, serves /healthz, /metrics and a status page
+    #[command(after_help = "\
+Runs every job of the file, or the one that --job names; each needs a `[schedule]`. Reads the configuration again on SIGHUP; one
+that is broken is told, and the one from before holds. Ctrl-C or SIGTERM ends it, and runs that go on, within 3 s
+(`[transfer] grace`). Under systemd it says when it is ready, and feeds the watchdog (Type=notify).
+
+  backup schedule                                         in the foreground, on http://127.0.0.1:9178
+  backup schedule --listen 0.0.0.0:9178 --allow-remote --token-file /etc/s3backup/token --host-name backup.example.org")]
+    Schedule(Schedule),
     /// What a run would upload, skip and why; changes nothing, runs no step
     Plan,
     /// Delete what no rule of `[prune]` keeps: old versions and runs in the bucket, local files proved to be in it
@@ -181,6 +191,26 @@ pub(crate) struct Run {
     /// back, and when a source that had files is empty
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Schedule {
+    /// Where /healthz, /metrics and the status page are served; with port 0 the log says which it is
+    #[arg(long, default_value = "127.0.0.1:9178", value_name = "ADDRESS:PORT")]
+    pub(crate) listen: SocketAddr,
+    /// Listen on an address that other machines reach; needs a token
+    #[arg(long)]
+    pub(crate) allow_remote: bool,
+    /// Environment variable that holds the token for all but /healthz and /metrics: `Authorization: Bearer`, or the password in
+    /// a browser
+    #[arg(long, value_name = "NAME", conflicts_with = "token_file")]
+    pub(crate) token_env: Option<String>,
+    /// File that holds it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Name of this machine that a browser may use, besides its addresses and localhost; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host_name: Vec<String>,
 }
 
 #[derive(Debug, Args)]

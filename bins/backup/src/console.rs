@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use s3backup_core::{Event, Tally};
+use s3backup_core::{Event, Phase};
 use s3backup_logging::Console;
 use slog::{Logger, info};
 
@@ -147,77 +147,35 @@ impl Drop for Progress {
 /// What is known of a run that goes on.
 #[derive(Clone)]
 struct State {
-    phase: Phase,
-    found: Tally,
-    is_found_whole: bool,
-    done: Tally,
-    sent_bytes: u64,
-    failed: u64,
-    retries: u64,
+    progress: s3backup_core::Progress,
+    /// Since when files are sent; before, since when it goes on.
     started: Instant,
-}
-
-/// What the run is busy with.
-#[derive(Clone)]
-enum Phase {
-    Starting,
-    Step(String),
-    Files,
-    Stopping,
 }
 
 impl State {
     fn new() -> Self {
-        Self {
-            phase: Phase::Starting,
-            found: Tally::default(),
-            is_found_whole: false,
-            done: Tally::default(),
-            sent_bytes: 0,
-            failed: 0,
-            retries: 0,
-            started: Instant::now(),
-        }
+        Self { progress: s3backup_core::Progress::default(), started: Instant::now() }
     }
 
     fn see(&mut self, event: &Event) {
-        match event {
-            Event::StepStarted { name } => self.phase = Phase::Step(name.clone()),
-            Event::Found { found } => {
-                if !matches!(self.phase, Phase::Files) {
-                    self.phase = Phase::Files;
-                    self.started = Instant::now();
-                }
-                self.found = *found;
-            }
-            Event::DiscoveryFinished { found } => {
-                self.found = *found;
-                self.is_found_whole = true;
-            }
-            Event::Sent { bytes } => self.sent_bytes += bytes,
-            Event::Known { unchanged } => self.done.merge(*unchanged),
-            Event::Uploaded { bytes, .. } | Event::Unchanged { bytes, .. } => self.done.add(*bytes),
-            Event::Failed { .. } => self.failed += 1,
-            Event::Retrying { .. } => self.retries += 1,
-            Event::Stopping => self.phase = Phase::Stopping,
-            _ => {}
+        if matches!(event, Event::Found { .. }) && self.progress.phase != Phase::Files {
+            self.started = Instant::now();
         }
-    }
-
-    /// Bytes that are dealt with: sent, or found to be there. What changed meanwhile is sent twice.
-    fn bytes(&self) -> u64 {
-        self.sent_bytes.max(self.done.bytes).min(self.found.bytes)
+        self.progress.see(event);
     }
 
     fn log(&self, logger: &Logger) {
-        info!(logger, "progress"; "files" => self.done.files, "of" => self.found.files,
-            "bytes" => self.bytes(), "of_bytes" => self.found.bytes, "failed" => self.failed,
-            "retries" => self.retries);
+        let Self { progress, .. } = self;
+        info!(logger, "progress"; "files" => progress.done.files, "of" => progress.found.files,
+            "bytes" => progress.bytes(), "of_bytes" => progress.found.bytes, "failed" => progress.failed,
+            "retries" => progress.retries);
     }
 
     fn line(&self) -> String {
-        match &self.phase {
-            Phase::Starting if self.retries > 0 => "the server does not answer, trying again".to_owned(),
+        match &self.progress.phase {
+            Phase::Starting if self.progress.retries > 0 => {
+                "the server does not answer, trying again".to_owned()
+            }
             Phase::Starting => "starting".to_owned(),
             Phase::Step(name) => {
                 format!("step {name}, {}", human::duration(self.started.elapsed().as_secs_f64()))
@@ -228,24 +186,25 @@ impl State {
     }
 
     fn files(&self) -> String {
+        let Self { progress, .. } = self;
         let seconds = self.started.elapsed().as_secs_f64().max(0.001);
-        let more = if self.is_found_whole { "" } else { "+" };
+        let more = if progress.is_found_whole { "" } else { "+" };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate for a person")]
-        let rate = (self.bytes() as f64 / seconds) as u64;
+        let rate = (progress.bytes() as f64 / seconds) as u64;
         let mut line = format!(
             "{} of {}{more} files  {} of {}{more}  {}/s",
-            human::count(self.done.files),
-            human::count(self.found.files),
-            human::size(self.bytes()),
-            human::size(self.found.bytes),
+            human::count(progress.done.files),
+            human::count(progress.found.files),
+            human::size(progress.bytes()),
+            human::size(progress.found.bytes),
             human::size(rate),
         );
-        let left = self.found.bytes.saturating_sub(self.bytes());
-        if self.is_found_whole && rate > 0 && left > 0 {
+        let left = progress.found.bytes.saturating_sub(progress.bytes());
+        if progress.is_found_whole && rate > 0 && left > 0 {
             line = format!("{line}  {} left", human::duration(left as f64 / rate as f64));
         }
-        if self.failed > 0 {
-            line = format!("{line}  {} failed", human::count(self.failed));
+        if progress.failed > 0 {
+            line = format!("{line}  {} failed", human::count(progress.failed));
         }
         line
     }

@@ -6,6 +6,7 @@ mod cli;
 mod commands;
 mod console;
 mod exit;
+mod serve;
 mod session;
 mod signals;
 
@@ -47,6 +48,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Stop> {
         Command::Config => commands::config::run(&common),
         Command::Run(arguments) if arguments.dry_run => commands::plan::dry_run(&common).await,
         Command::Run(arguments) => commands::run::run(&common, &arguments).await,
+        Command::Schedule(arguments) => commands::schedule::run(&common, &arguments).await,
         Command::Plan => commands::plan::run(&common).await,
         Command::Prune(arguments) => commands::prune::run(&common, &arguments).await,
         Command::Ls(arguments) => commands::ls::run(&common, &arguments).await,

@@ -1,10 +1,10 @@
-//! From the configuration to a backup that can run: what `run` and `plan` share.
+//! From the configuration to a backup that can run: what the commands share.
 
 use chrono::{DateTime, FixedOffset, Utc};
 use s3backup_config::{Loaded, Request, Settings};
 use s3backup_core::{Backup, BackupBuilder, StartAlert, Trigger, line_of};
 use s3backup_local_s3::LocalS3;
-use s3backup_logging::{Format, LoggerManager};
+use s3backup_logging::{Console, Format, LoggerManager};
 
 use crate::cli::Common;
 use crate::console::Progress;
@@ -38,10 +38,17 @@ pub(crate) fn request(common: &Common) -> Request {
     request
 }
 
-/// Starts the log: the files of the job, and the console beside the progress bar.
+/// Starts the log: the files of the job, and the console beside the progress bar; warnings of libraries as well.
 pub(crate) fn start_log(settings: &Settings, common: &Common, progress: &Progress) -> LoggerManager {
+    let manager = open_log(settings.job.as_str(), settings, common, progress.log_console());
+    take_dependencies(&manager);
+    manager
+}
+
+/// Starts a log under a name: its files, and the console.
+pub(crate) fn open_log(name: &str, settings: &Settings, common: &Common, console: Console) -> LoggerManager {
     let logging = &settings.logging;
-    let mut builder = LoggerManager::builder(settings.job.as_str())
+    let mut builder = LoggerManager::builder(name)
         .dir(Some(logging.dir.clone()))
         .level(logging.level)
         .format(if logging.json { Format::Json } else { Format::Text })
@@ -49,15 +56,18 @@ pub(crate) fn start_log(settings: &Settings, common: &Common, progress: &Progres
         .keep_files(logging.keep_files)
         .keep_days(logging.keep_days)
         .timezone(settings.timezone)
-        .console(progress.log_console());
+        .console(console);
     if common.quiet {
         builder = builder.console_level(s3backup_logging::Level::Error);
     }
-    let manager = builder.build();
-    if let Err(error) = manager.capture_dependencies() {
-        manager.warning(format!("warnings of libraries are not logged: {}", line_of(&error)));
+    builder.build()
+}
+
+/// Takes warnings of libraries into this log; only the first of the process can.
+pub(crate) fn take_dependencies(log: &LoggerManager) {
+    if let Err(error) = log.capture_dependencies() {
+        log.warning(format!("warnings of libraries are not logged: {}", line_of(&error)));
     }
-    manager
 }
 
 /// The embedded server, when the configuration asks for it with `endpoint = "embedded:DIR"`.
@@ -66,12 +76,17 @@ pub(crate) async fn start_embedded(settings: &mut Settings) -> Result<Option<Loc
     let server = LocalS3::builder().dir(dir).bucket(&settings.destination.bucket).start().await;
     let server =
         server.map_err(|error| Stop::failed(format!("the embedded S3 server: {}", line_of(&error))))?;
+    lead_to(settings, &server);
+    Ok(Some(server))
+}
+
+/// Makes an embedded server the destination.
+pub(crate) fn lead_to(settings: &mut Settings, server: &LocalS3) {
     let destination = settings.destination.clone();
     settings.destination = destination
         .endpoint(server.endpoint())
         .region(server.region())
         .credentials(server.access_key(), server.secret_key());
-    Ok(Some(server))
 }
 
 /// Says when a source holds what this program writes itself: it would back up its own work, more of it each time.

@@ -103,6 +103,8 @@ pub(crate) struct RawSchedule {
     pub(crate) max_runtime: Duration,
     #[serde(default, deserialize_with = "values::read_maybe_duration")]
     pub(crate) warn_after: Option<Duration>,
+    #[serde(deserialize_with = "values::read_duration")]
+    pub(crate) jitter: Duration,
 }
 
 #[derive(Debug, Deserialize)]

@@ -129,6 +129,12 @@ impl<'r> Resolver<'r> {
         options.deadline = raw.deadline;
         options.max_runtime = raw.max_runtime;
         options.warn_after = raw.warn_after;
+        options.jitter = raw.jitter;
+        if raw.jitter >= raw.deadline {
+            let message =
+                "must be shorter than schedule.deadline: a run that starts after it is late before it begins";
+            self.problem("schedule.jitter", message);
+        }
         Some(options)
     }
 

@@ -166,6 +166,7 @@ const SCHEDULE: &[Key] = &[
     with("catch_up", Kind::Truth, "true"),
     with("deadline", Kind::Duration { zero: false }, "1h"),
     with("max_runtime", Kind::Duration { zero: false }, "10h"),
+    with("jitter", Kind::Duration { zero: true }, "0s"),
     key("warn_after", Kind::Duration { zero: false }),
 ];
 

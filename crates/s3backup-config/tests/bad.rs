@@ -71,6 +71,10 @@ const AT_THE_TOP: &[(&str, &str)] = &[
         "schedule.warn_after: found \"0s\", expected a duration above zero, such as \"2m\" or \"1h 30m\"",
     ),
     (
+        "schedule = { cron = \"@daily\", deadline = \"10m\", jitter = \"10m\" }",
+        "schedule.jitter: must be shorter than schedule.deadline: a run that starts after it is late before it begins",
+    ),
+    (
         "guard.max_changed = \"0%\"",
         "guard.max_changed: found \"0%\", expected a share from \"1%\" to \"100%\", or \"off\"",
     ),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::NaiveTime;
 use common::{Folder, LEAST};
-use s3backup_config::{Error, Loaded};
+use s3backup_config::{Error, Loaded, load_all};
 use s3backup_core::options::{
     Bandwidth, ChecksumKind, Compare, Each, HttpPath, OnFailure, Rate, Select, Sse, Symlinks,
 };
@@ -181,6 +181,7 @@ fn when_runs_are_due_and_what_may_be_deleted_arrives() {
         catch_up = false
         deadline = "2h"
         max_runtime = "1d"
+        jitter = "10m"
         [prune]
         keep_daily = 30
         keep_monthly = 24
@@ -196,6 +197,7 @@ fn when_runs_are_due_and_what_may_be_deleted_arrives() {
         (schedule.catch_up, schedule.deadline, schedule.max_runtime),
         (false, Duration::from_hours(2), Duration::from_hours(24))
     );
+    assert_eq!(schedule.jitter, Duration::from_mins(10));
     let prune = settings.prune.unwrap();
     assert_eq!((prune.keep_daily, prune.keep_monthly), (Some(30), Some(24)));
     assert_eq!(prune.local_after, Some(Duration::from_hours(30 * 24)));
@@ -417,6 +419,18 @@ fn a_job_must_be_chosen_and_known() {
     let named = format!("job = \"a\"\n{LEAST}");
     assert_eq!(Folder::with(&named).job("a").load().unwrap().jobs, ["a"]);
     assert_eq!(Folder::with(&named).variable("BACKUP_JOB", "b").load().unwrap().jobs, ["b"]);
+}
+
+#[test]
+fn all_jobs_are_read_unless_one_is_named() {
+    let names = |folder: &Folder| -> Result<Vec<String>, Error> {
+        Ok(load_all(&folder.request)?.iter().map(|loaded| loaded.settings.job.to_string()).collect())
+    };
+    assert_eq!(names(&Folder::with(JOBS)).unwrap(), ["trips", "stats"]);
+    assert_eq!(names(&Folder::with(JOBS).job("stats")).unwrap(), ["stats"]);
+    assert_eq!(names(&Folder::with(LEAST)).unwrap(), ["backup"]);
+    let broken = Folder::with(&format!("{JOBS}[job.third]\nsource = [{{ prefix = \"x\" }}]\n"));
+    assert!(matches!(names(&broken), Err(Error::Invalid(problems)) if problems[0].key == "source[0].path"));
 }
 
 #[test]

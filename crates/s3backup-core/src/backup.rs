@@ -10,7 +10,7 @@ use chrono::{DateTime, Days, NaiveDate, Utc};
 use chrono_tz::Tz;
 use s3backup_discovery::{Rules, Select as DiscoverySelect, discover};
 use s3backup_model::{Event, Name, Outcome, RunReport, Trigger};
-use s3backup_slack::{Slack, SlackOptions};
+use s3backup_slack::{Secret, Slack, SlackOptions};
 use s3backup_transfer::aws_sdk_s3::Client;
 use s3backup_transfer::{Bucket, ConnectOptions, Error as TransferError, ObjectSettings};
 use slog::Logger;
@@ -49,6 +49,7 @@ pub struct Backup {
 }
 
 /// Everything that a run needs to know.
+#[derive(Clone)]
 pub(crate) struct Job {
     pub(crate) name: Name,
     pub(crate) host: Name,
@@ -81,6 +82,7 @@ pub(crate) struct Job {
 }
 
 /// How the bucket is reached.
+#[derive(Clone)]
 pub(crate) enum Reach {
     Connect(ConnectOptions),
     Client { client: Box<Client>, bucket: String },
@@ -249,6 +251,12 @@ impl Backup {
         Run { events, cancel, task }
     }
 
+    /// The same backup, whose runs are started by something else than [`BackupBuilder::trigger`] said.
+    #[must_use]
+    pub fn triggered_by(&self, trigger: Trigger) -> Self {
+        Self { job: Arc::new(Job { trigger, ..Job::clone(&self.job) }) }
+    }
+
     /// What a run would do now, as far as the catalog tells. Runs no step and changes nothing; sends no request. Must be
     /// called within a tokio runtime.
     ///
@@ -332,6 +340,7 @@ pub struct BackupBuilder {
     alert_command: Option<AlertCommand>,
     ping: Option<PingOptions>,
     verify_every: Option<Duration>,
+    withheld: Vec<Secret>,
     alert_when_interrupted: bool,
     log_location: Option<String>,
     metrics: MetricsOptions,
@@ -362,6 +371,7 @@ impl Default for BackupBuilder {
             alert_command: None,
             ping: None,
             verify_every: None,
+            withheld: Vec::new(),
             alert_when_interrupted: true,
             log_location: None,
             metrics: MetricsOptions::default(),
@@ -505,6 +515,13 @@ impl BackupBuilder {
         self
     }
 
+    /// Another secret of this process that no step may find in its environment; those of AWS, Slack and the backup are withheld
+    /// anyway.
+    pub fn withhold(mut self, secret: Secret) -> Self {
+        self.withheld.push(secret);
+        self
+    }
+
     /// Whether an interruption is told as well. Default yes; a program at a terminal, whose user just pressed Ctrl-C, says
     /// no.
     pub fn alert_when_interrupted(mut self, yes: bool) -> Self {
@@ -575,7 +592,10 @@ impl BackupBuilder {
         let audience = Audience {
             slack,
             command: self.alert_command,
-            secrets: self.slack.iter().map(secret_of).chain(ping_url).collect(),
+            secrets: (self.slack.iter().map(secret_of))
+                .chain(ping_url)
+                .chain(self.withheld.iter().map(|secret| secret.expose().to_owned()))
+                .collect(),
         };
         let objects = ObjectSettings {
             storage_class: destination.storage_class,

@@ -23,6 +23,15 @@ pub(crate) struct Duty {
     pub(crate) is_too_much: bool,
 }
 
+/// What the ledger says without being changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ledger {
+    /// Whether a run is owed: a due time has passed for which none has ended, but for failed and interrupted ones.
+    pub(crate) is_missed: bool,
+    /// Whether it is kept by the schedule that the job has now, and not beyond now, as by a clock that was ahead.
+    pub(crate) is_current: bool,
+}
+
 impl Duty {
     /// Brings the ledger up to `now` and gives what is open in it.
     ///
@@ -33,10 +42,8 @@ impl Duty {
         now: DateTime<Utc>,
     ) -> Result<Self, CatalogError> {
         let schedule = &options.schedule;
-        let kept_by = catalog.setting(SCHEDULE)?.and_then(|text| parse(&text));
-        let through = catalog.setting(THROUGH)?.and_then(|text| text.parse::<DateTime<Utc>>().ok());
         let mut is_too_much = false;
-        if let (Some(kept_by), Some(through)) = (kept_by, through) {
+        if let Some((kept_by, through)) = Self::kept(catalog)? {
             let due = kept_by.between(through, now, MAX_DUE);
             is_too_much = due.left_out;
             let timezone = kept_by.timezone().name();
@@ -53,7 +60,7 @@ impl Duty {
         let mut open = catalog.open_due(now, MAX_DUE)?;
         if !options.catch_up {
             // What was missed before the newest stays missed.
-            let newest = catalog.last_due()?.filter(|due| due.at <= now).map(|due| due.at);
+            let newest = Self::newest(catalog, now)?;
             open.retain(|due| Some(due.at) == newest);
         }
         Ok(Self { open, is_too_much })
@@ -78,16 +85,47 @@ impl Duty {
         Ok(catalog.due_in(DateTime::UNIX_EPOCH, behind, 1)?.pop())
     }
 
-    /// Remembers until when the ledger is kept. A clock that was set back takes nothing from it.
+    /// Remembers until when the ledger is kept. A clock that was set back takes nothing from it and adds nothing: what it shows
+    /// again is there already.
     pub(crate) fn keep(
         catalog: &Catalog,
         schedule: &Schedule,
         through: DateTime<Utc>,
     ) -> Result<(), CatalogError> {
-        let before = catalog.setting(THROUGH)?.and_then(|text| text.parse::<DateTime<Utc>>().ok());
         catalog.set_setting(SCHEDULE, &format!("{}|{}", schedule.cron(), schedule.timezone().name()))?;
-        let through = before.map_or(through, |before| before.max(through));
         catalog.set_setting(THROUGH, &through.to_rfc3339())
+    }
+
+    /// By which schedule the ledger is kept, and until when.
+    fn kept(catalog: &Catalog) -> Result<Option<(Schedule, DateTime<Utc>)>, CatalogError> {
+        let kept_by = catalog.setting(SCHEDULE)?.and_then(|text| parse(&text));
+        let through = catalog.setting(THROUGH)?.and_then(|text| text.parse().ok());
+        Ok(kept_by.zip(through))
+    }
+
+    /// The newest due time at or before `now` that the ledger has. A clock that was once ahead has left later ones.
+    fn newest(catalog: &Catalog, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, CatalogError> {
+        let newest = catalog.due_in(DateTime::UNIX_EPOCH, now + TimeDelta::seconds(1), 1)?;
+        Ok(newest.first().map(|due| due.at))
+    }
+
+    /// What the ledger says at `now`, without bringing it up to then. `None` when none is kept.
+    pub(crate) fn peek(
+        catalog: &Catalog,
+        options: &ScheduleOptions,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Ledger>, CatalogError> {
+        let Some((kept_by, through)) = Self::kept(catalog)? else { return Ok(None) };
+        let is_current = kept_by == options.schedule && through <= now;
+        let mut is_missed = !kept_by.between(through, now, 1).times.is_empty();
+        if !is_missed {
+            // What is partial has had its run.
+            let missed =
+                catalog.open_due(now, MAX_DUE)?.into_iter().rfind(|due| due.state == DueState::Missed);
+            let newest = Self::newest(catalog, now)?;
+            is_missed = missed.is_some_and(|due| options.catch_up || Some(due.at) == newest);
+        }
+        Ok(Some(Ledger { is_missed, is_current }))
     }
 
     /// Whether the ledger was ever kept in this catalog.
@@ -223,6 +261,43 @@ mod tests {
         assert_eq!(due, ["2026-11-20T20:00:00+09:00"], "09:00 of the 21st was not yet known to be due");
         let duty = Duty::look(&mut catalog, &daily("0 9 * * *"), at("2026-11-22T01:00:00Z")).unwrap();
         assert_eq!(states(&duty, Outcome::Success).last().unwrap().0, "2026-11-22T09:00:00+09:00");
+    }
+
+    #[test]
+    fn a_look_that_changes_nothing_tells_whether_a_run_is_owed() {
+        let mut catalog = Catalog::temporary().unwrap();
+        let options = daily("0 20 * * *");
+        let peek = |catalog: &Catalog, options: &ScheduleOptions, now| {
+            Duty::peek(catalog, options, at(now)).unwrap().map(|ledger| (ledger.is_missed, ledger.is_current))
+        };
+        assert_eq!(peek(&catalog, &options, "2026-11-20T12:00:00Z"), None);
+        Duty::look(&mut catalog, &options, at("2026-11-20T01:00:00Z")).unwrap();
+        assert_eq!(peek(&catalog, &options, "2026-11-20T10:59:59Z"), Some((false, true)));
+        assert_eq!(peek(&catalog, &options, "2026-11-20T11:00:00Z"), Some((true, true)));
+        let first = at("2026-11-20T11:00:00Z");
+        let run = RunId::new(first, 1);
+        let duty = Duty::look(&mut catalog, &options, first).unwrap();
+        assert_eq!(peek(&catalog, &options, "2026-11-20T11:00:01Z"), Some((true, true)), "the run goes on");
+        duty.settle(&mut catalog, Outcome::Failed, &run).unwrap();
+        assert_eq!(peek(&catalog, &options, "2026-11-20T11:00:01Z"), Some((true, true)), "it failed");
+        duty.settle(&mut catalog, Outcome::Partial, &run).unwrap();
+        assert_eq!(peek(&catalog, &options, "2026-11-20T11:00:01Z"), Some((false, true)), "it had its run");
+        assert_eq!(peek(&catalog, &daily("0 9 * * *"), "2026-11-20T12:00:00Z"), Some((false, false)));
+        assert_eq!(peek(&catalog, &options, "2026-11-20T10:00:00Z"), Some((false, false)), "set back");
+        let only_newest = ScheduleOptions { catch_up: false, ..daily("0 20 * * *") };
+        Duty::look(&mut catalog, &options, at("2026-11-21T12:00:00Z")).unwrap();
+        assert_eq!(peek(&catalog, &only_newest, "2026-11-21T12:00:01Z"), Some((true, true)));
+    }
+
+    #[test]
+    fn a_clock_that_was_years_ahead_is_forgotten() {
+        let mut catalog = Catalog::temporary().unwrap();
+        for options in [daily("0 20 * * *"), ScheduleOptions { catch_up: false, ..daily("0 20 * * *") }] {
+            Duty::look(&mut catalog, &options, at("2036-11-20T01:00:00Z")).unwrap();
+            Duty::look(&mut catalog, &options, at("2026-11-20T01:00:00Z")).unwrap();
+            let duty = Duty::look(&mut catalog, &options, at("2026-11-20T11:00:00Z")).unwrap();
+            assert_eq!(states(&duty, Outcome::Success).last().unwrap().0, "2026-11-20T20:00:00+09:00");
+        }
     }
 
     #[test]

@@ -59,6 +59,10 @@
 //! has one [`Event::Uploaded`], [`Event::Unchanged`] or [`Event::Failed`], unless the run was cut short. A slow watcher
 //! slows the run down and misses nothing.
 //!
+//! # Every day
+//! A [`Scheduler`] runs backups when they are due, makes up for what was missed, tries again what failed, and says how each
+//! stands.
+//!
 //! # How runs end
 //! | [`Outcome`] | [`Backup::run`] gives | meaning |
 //! | --- | --- | --- |
@@ -106,11 +110,13 @@ mod ping;
 mod plan;
 mod planning;
 mod process;
+mod progress;
 mod prune;
 mod record;
 
 mod restore;
 mod run;
+mod scheduler;
 mod segment;
 mod selection;
 mod shrunk;
@@ -141,6 +147,7 @@ pub use options::{
 pub use outbox::Delivery;
 pub use plan::Reason;
 pub use planning::{Plan, PlanBatch, Planned};
+pub use progress::{Phase, Progress};
 pub use prune::{KeptRun, Prune, PruneItem, PruneKind, PruneOptions, PruneReport, PruneState};
 pub use restore::{Restore, RestoreEvent, RestoreOptions, RestoreReport};
 pub use s3backup_model::{
@@ -151,6 +158,7 @@ pub use s3backup_model::{
 pub use s3backup_report as report;
 pub use s3backup_slack::Slack;
 pub use s3backup_transfer::{Bucket, ConnectOptions, aws_sdk_s3};
+pub use scheduler::{JobState, Running, Scheduler, Sleep, Time};
 pub use status::{PastRun, Rebuilt, Status};
 pub use tokio_util::sync::CancellationToken;
 pub use trouble::{Alerts, OpenTrouble};

@@ -145,6 +145,9 @@ pub struct ScheduleOptions {
     pub max_runtime: Duration,
     /// A run that takes longer is told of while it goes on. Default: never.
     pub warn_after: Option<Duration>,
+    /// A [`Scheduler`](crate::Scheduler) starts a run later than it is due, always by the same time, which is less than this
+    /// and another for each job and host. Default 0.
+    pub jitter: Duration,
 }
 
 impl ScheduleOptions {
@@ -156,6 +159,7 @@ impl ScheduleOptions {
             deadline: Duration::from_hours(1),
             max_runtime: Duration::from_hours(10),
             warn_after: None,
+            jitter: Duration::ZERO,
         }
     }
 }

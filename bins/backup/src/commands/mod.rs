@@ -13,6 +13,7 @@ pub(crate) mod prune;
 pub(crate) mod report;
 pub(crate) mod restore;
 pub(crate) mod run;
+pub(crate) mod schedule;
 pub(crate) mod shell;
 pub(crate) mod silence;
 pub(crate) mod slack;

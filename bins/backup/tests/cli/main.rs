@@ -8,5 +8,6 @@ mod monitor;
 mod prune;
 mod restore;
 mod run;
+mod schedule;
 mod verify;
 mod world;

@@ -29,6 +29,7 @@ mod plan;
 mod prune;
 mod recognise;
 mod restore;
+mod scheduler;
 mod steps;
 mod troubles;
 mod unsettled;
