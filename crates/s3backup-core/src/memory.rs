@@ -10,7 +10,7 @@ use s3backup_transfer::crc64nvme_base64;
 use crate::Error;
 use crate::backup::Job;
 
-const DATABASE: &str = "catalog.db";
+pub(crate) const DATABASE: &str = "catalog.db";
 
 /// What a job remembers. Cheap to clone; the lock is held until the last clone is dropped.
 #[derive(Clone, Debug)]

@@ -35,6 +35,7 @@
 //!
 //! What it does not do yet: update a message, or answer in its thread.
 
+mod account;
 mod client;
 mod error;
 mod limits;
@@ -47,6 +48,7 @@ mod reply;
 mod secret;
 mod text;
 
+pub use account::{Account, Channel};
 pub use client::{Sent, Slack};
 pub use error::{Cause, Error};
 pub use limits::Limits;

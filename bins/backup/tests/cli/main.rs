@@ -2,7 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what must hold in the shortest way")]
 
 mod commands;
+mod deploy;
+mod doctor;
+mod install;
 mod memory;
+mod policy;
 mod prune;
 mod restore;
 mod run;

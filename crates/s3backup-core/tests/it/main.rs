@@ -6,6 +6,7 @@ mod adopt;
 mod alerts;
 mod bench;
 mod cancel;
+mod doctor;
 mod due;
 mod events;
 #[path = "../../../s3backup-slack/tests/slack/fake_slack.rs"]
