@@ -56,7 +56,9 @@ async fn dispatch(cli: Cli) -> Result<Exit, Stop> {
         Command::Status(arguments) => commands::status::run(&common, &arguments).await,
         Command::History(arguments) => commands::history::run(&common, &arguments).await,
         Command::Doctor => commands::doctor::run(&common).await,
-        Command::Install(cli::Install::Systemd(arguments)) => commands::install::systemd(&common, &arguments).await,
+        Command::Install(cli::Install::Systemd(arguments)) => {
+            commands::install::systemd(&common, &arguments).await
+        }
         Command::Demo(arguments) => commands::demo::run(&common, &arguments).await,
         Command::GenerateData(arguments) => commands::generate_data::run(&common, &arguments),
         Command::Completions { shell } => commands::shell::completions(shell),

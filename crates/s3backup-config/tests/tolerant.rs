@@ -16,7 +16,8 @@ fn keys_that_cannot_be_are_passed_over() {
     let broken = settings(&format!("job = \"trips\"\ntimezone = \"Mars/Base\"\nbogus = 1\n{LEAST}")).unwrap();
     assert_eq!((broken.job.as_str(), broken.timezone.name()), ("trips", "UTC"));
     assert_eq!(broken.destination.bucket, "b");
-    let inside = settings(&format!("{LEAST}[transfer]\nmemory = \"little\"\nchecksum = \"sha256\"\n")).unwrap();
+    let inside =
+        settings(&format!("{LEAST}[transfer]\nmemory = \"little\"\nchecksum = \"sha256\"\n")).unwrap();
     assert_eq!(inside.transfer.memory_bytes, 64 << 20);
     assert_eq!(inside.transfer.checksum.as_str(), "sha256");
 }

@@ -54,13 +54,8 @@ impl Slack {
         let (headers, body) = self.ask("auth.test").await?;
         let reply: Reply = serde_json::from_slice(&body).map_err(|_| not_slack(StatusCode::OK))?;
         let scopes = headers.get("x-oauth-scopes").and_then(|scopes| scopes.to_str().ok());
-        let scopes =
-            scopes.map(|scopes| scopes.split(',').map(|scope| scope.trim().to_owned()).collect());
-        Ok(Account {
-            team: reply.team.unwrap_or_default(),
-            user: reply.user.unwrap_or_default(),
-            scopes,
-        })
+        let scopes = scopes.map(|scopes| scopes.split(',').map(|scope| scope.trim().to_owned()).collect());
+        Ok(Account { team: reply.team.unwrap_or_default(), user: reply.user.unwrap_or_default(), scopes })
     }
 
     /// Looks the channel up (`conversations.info`), once, within 10 s, if that can be done: [`Channel::Unknown`] for the

@@ -80,7 +80,10 @@ mod tests {
         assert_eq!((access.source, &*access.access_key_end), ("the environment", "MPLE"));
         assert!(access.is_temporary && !access.is_renewed);
         let shown = format!("{access:?}");
-        assert!(!shown.contains("hush") && !shown.contains("session\"") && !shown.contains("AKIA"), "{shown}");
+        assert!(
+            !shown.contains("hush") && !shown.contains("session\"") && !shown.contains("AKIA"),
+            "{shown}"
+        );
     }
 
     #[test]

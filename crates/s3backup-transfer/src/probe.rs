@@ -148,8 +148,7 @@ impl Bucket {
     async fn part_once(&self, key: &Key, id: &str, bytes: Bytes, kind: ChecksumKind) -> Result<(), Error> {
         let sum = Sums::of(kind, &bytes).sent_base64();
         let request = self.client.upload_part().bucket(&*self.name).key(key.as_str()).upload_id(id);
-        let request =
-            request.part_number(1).body(bytes.into()).set_checksum_algorithm(kind.algorithm());
+        let request = request.part_number(1).body(bytes.into()).set_checksum_algorithm(kind.algorithm());
         let request = match kind {
             ChecksumKind::Crc64Nvme => request.checksum_crc64_nvme(sum),
             ChecksumKind::Crc32c => request.checksum_crc32_c(sum),
@@ -234,7 +233,10 @@ mod tests {
     #[test]
     fn only_a_rule_that_is_enabled_and_covers_the_prefix_counts() {
         let enabled = |prefix, days| rule(ExpirationStatus::Enabled, prefix, days);
-        assert_eq!(of_rules(&[enabled("", 7), enabled("trips/", 3)], "trips/"), Lifecycle::Aborts { days: 3 });
+        assert_eq!(
+            of_rules(&[enabled("", 7), enabled("trips/", 3)], "trips/"),
+            Lifecycle::Aborts { days: 3 }
+        );
         assert_eq!(of_rules(&[enabled("logs/", 7)], "trips/"), Lifecycle::Keeps);
         assert_eq!(of_rules(&[rule(ExpirationStatus::Disabled, "", 7)], "trips/"), Lifecycle::Keeps);
         let other = LifecycleRule::builder().status(ExpirationStatus::Enabled).build().unwrap();

@@ -78,7 +78,8 @@ fn of_file(
 ) -> Vec<Check> {
     let read = format!("{}: job {} on {}", file.display(), settings.job, settings.host);
     let mut checks = vec![Check::ok(CONFIG, read)];
-    let odd = |warning: &String| Check::warn(CONFIG, warning.clone(), "correct it, and look at `backup config`");
+    let odd =
+        |warning: &String| Check::warn(CONFIG, warning.clone(), "correct it, and look at `backup config`");
     checks.extend(warnings.iter().map(odd));
     checks.push(match s3backup_config::check_writers(file, request.user) {
         Ok(()) => Check::ok("config file", "only root and this user can write it"),

@@ -19,7 +19,8 @@ fn read(path: &str) -> String {
 /// The documents of a YAML file.
 fn documents(path: &str) -> Vec<Value> {
     let text = read(path);
-    let parse = |text| Figment::from(Yaml::string(text)).extract().unwrap_or_else(|error| panic!("{path}: {error}"));
+    let parse =
+        |text| Figment::from(Yaml::string(text)).extract().unwrap_or_else(|error| panic!("{path}: {error}"));
     text.split("\n---\n").map(parse).collect()
 }
 
@@ -42,7 +43,8 @@ fn pods_have_no_rights_that_they_do_not_need() {
         assert_eq!(container["securityContext"]["capabilities"]["drop"][0], "ALL", "{path}");
         assert!(container["resources"]["limits"]["memory"].is_string(), "{path}");
         // What is mounted is there.
-        let volumes: Vec<&Value> = pod["volumes"].as_array().unwrap().iter().map(|volume| &volume["name"]).collect();
+        let volumes: Vec<&Value> =
+            pod["volumes"].as_array().unwrap().iter().map(|volume| &volume["name"]).collect();
         for mount in container["volumeMounts"].as_array().unwrap() {
             assert!(volumes.contains(&&mount["name"]), "{path}: {mount}");
         }
@@ -55,10 +57,16 @@ fn the_cron_job_runs_once_a_day_and_never_twice() {
     let spec = &document["spec"];
     assert_eq!((&document["apiVersion"], &document["kind"]), (&"batch/v1".into(), &"CronJob".into()));
     assert_eq!((&spec["timeZone"], &spec["concurrencyPolicy"]), (&"Asia/Seoul".into(), &"Forbid".into()));
-    assert!(spec["startingDeadlineSeconds"].is_u64() && spec["jobTemplate"]["spec"]["activeDeadlineSeconds"].is_u64());
+    assert!(
+        spec["startingDeadlineSeconds"].is_u64()
+            && spec["jobTemplate"]["spec"]["activeDeadlineSeconds"].is_u64()
+    );
     assert_eq!(pod(&document)["restartPolicy"], "Never");
     let deployment = documents("kubernetes/deployment.yaml").remove(0);
-    assert_eq!((&deployment["spec"]["replicas"], &deployment["spec"]["strategy"]["type"]), (&1.into(), &"Recreate".into()));
+    assert_eq!(
+        (&deployment["spec"]["replicas"], &deployment["spec"]["strategy"]["type"]),
+        (&1.into(), &"Recreate".into())
+    );
 }
 
 #[test]
@@ -67,7 +75,8 @@ fn the_configuration_of_the_cluster_can_be_used() {
     let text = documents[0]["data"]["backup.toml"].as_str().unwrap();
     let world = World::new();
     world.configure_all(text);
-    let shown = Ended::of(&world.command(&["config", "--json"]).env("SLACK_BOT_TOKEN", "xoxb-1").output().unwrap());
+    let shown =
+        Ended::of(&world.command(&["config", "--json"]).env("SLACK_BOT_TOKEN", "xoxb-1").output().unwrap());
     let shown = shown.expect(0).json();
     let value = |key: &str| {
         let row = shown["values"].as_array().unwrap().iter().find(|value| value["key"] == key).unwrap();
@@ -100,15 +109,24 @@ fn the_image_is_made_of_what_is_there_and_runs_as_nobody() {
     let dockerfile = read("docker/Dockerfile");
     let instructions = instructions(&dockerfile);
     let ignored = read("docker/Dockerfile.dockerignore");
-    let stages: Vec<&Vec<String>> = instructions.iter().filter(|(name, _)| name == "FROM").map(|(_, words)| words).collect();
+    let stages: Vec<&Vec<String>> =
+        instructions.iter().filter(|(name, _)| name == "FROM").map(|(_, words)| words).collect();
     assert_eq!(stages.len(), 2, "one stage builds, the other is shipped");
-    assert!(stages.iter().all(|words| words[0].contains(':') && !words[0].ends_with(":latest")), "{stages:?}");
+    assert!(
+        stages.iter().all(|words| words[0].contains(':') && !words[0].ends_with(":latest")),
+        "{stages:?}"
+    );
     let rust = format!("rust:{}", env!("CARGO_PKG_RUST_VERSION"));
     assert!(stages[0][0].starts_with(&rust), "the compiler is that of the workspace: {stages:?}");
-    for (_, words) in instructions.iter().filter(|(name, words)| name == "COPY" && !words[0].starts_with("--from")) {
+    for (_, words) in
+        instructions.iter().filter(|(name, words)| name == "COPY" && !words[0].starts_with("--from"))
+    {
         for source in words.split_last().unwrap().1 {
             assert!(root().join(source).exists(), "COPY {source}");
-            assert!(ignored.lines().any(|line| line.strip_prefix('!') == Some(source)), "{source} is ignored");
+            assert!(
+                ignored.lines().any(|line| line.strip_prefix('!') == Some(source)),
+                "{source} is ignored"
+            );
         }
     }
     let user = instructions.iter().rev().find(|(name, _)| name == "USER").unwrap();
@@ -122,7 +140,9 @@ fn every_file_that_the_build_reads_is_copied_into_the_image() {
     // What is embedded from outside of `crates` and `bins`.
     let text = std::fs::read_to_string(root().join("bins/backup/src/commands/install/units.rs")).unwrap();
     let embedded = text.lines().filter(|line| line.contains("include_str!"));
-    assert!(embedded.clone().count() == 5 && embedded.clone().all(|line| line.contains("docs/deploy/systemd")));
+    assert!(
+        embedded.clone().count() == 5 && embedded.clone().all(|line| line.contains("docs/deploy/systemd"))
+    );
 }
 
 #[test]
@@ -135,6 +155,7 @@ fn the_cron_line_is_one_of_a_system_crontab() {
     assert!(!line.contains('%'), "cron makes a line end of it");
     let world = World::new();
     world.file("a", b"1");
-    let arguments: Vec<&str> = words[7..].iter().map(|word| if word.ends_with(".toml") { "backup.toml" } else { word }).collect();
+    let arguments: Vec<&str> =
+        words[7..].iter().map(|word| if word.ends_with(".toml") { "backup.toml" } else { word }).collect();
     world.run(&[&arguments[..], &["--json"]].concat()).expect(0);
 }

@@ -60,7 +60,10 @@ fn a_broken_configuration_hides_nothing_else() {
     world.configure("[schedule]\ncron = \"every day\"\n");
     let document = world.run(&["doctor", "--json"]).expect(1).json();
     let config = check(&document, "config");
-    assert!(config["state"] == "fail" && config["message"].as_str().unwrap().contains("schedule.cron"), "{config}");
+    assert!(
+        config["state"] == "fail" && config["message"].as_str().unwrap().contains("schedule.cron"),
+        "{config}"
+    );
     for name in ["write", "source", "slack", "credentials"] {
         assert_eq!(check(&document, name)["state"], "ok", "{document}");
     }
@@ -80,11 +83,15 @@ fn a_broken_configuration_hides_nothing_else() {
 #[test]
 fn credentials_that_nobody_renews_are_told() {
     let world = World::new();
-    let session = Ended::of(&world.command(&["doctor", "--json"]).env("AWS_SESSION_TOKEN", "hush").output().unwrap());
+    let session =
+        Ended::of(&world.command(&["doctor", "--json"]).env("AWS_SESSION_TOKEN", "hush").output().unwrap());
     let credentials = check(&session.json(), "credentials").clone();
-    assert!(credentials["state"] == "warn" && credentials["message"].as_str().unwrap().contains("session token"));
+    assert!(
+        credentials["state"] == "warn" && credentials["message"].as_str().unwrap().contains("session token")
+    );
     assert!(!session.out.contains("hush"));
-    let none = Ended::of(&world.command(&["doctor", "--json"]).env_remove("AWS_ACCESS_KEY_ID").output().unwrap());
+    let none =
+        Ended::of(&world.command(&["doctor", "--json"]).env_remove("AWS_ACCESS_KEY_ID").output().unwrap());
     let document = none.expect(1).json();
     assert_eq!(check(&document, "credentials")["state"], "fail", "{document}");
     assert_eq!(check(&document, "lock")["state"], "ok", "the rest is checked: {document}");
@@ -98,7 +105,10 @@ fn who_else_can_write_the_file_is_told() {
     let named = world.run(&["--config", "backup.toml", "doctor", "--json"]);
     let document = named.expect(0).json();
     let writers = check(&document, "config file");
-    assert!(writers["state"] == "warn" && writers["mend"].as_str().unwrap().contains("chmod go-w"), "{writers}");
+    assert!(
+        writers["state"] == "warn" && writers["mend"].as_str().unwrap().contains("chmod go-w"),
+        "{writers}"
+    );
     // One that was only found is not used at all.
     let found = world.run(&["doctor", "--json"]);
     assert_eq!(check(&found.expect(1).json(), "config")["state"], "fail");

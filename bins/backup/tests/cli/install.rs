@@ -9,12 +9,12 @@ use s3backup_core::options::Schedule;
 
 use crate::world::{Ended, World};
 
-
 /// A world whose job is due on weekdays.
 fn world() -> World {
     let world = World::new();
     let text = std::fs::read_to_string(world.path("backup.toml")).unwrap();
-    world.configure_all(&format!("timezone = \"Asia/Seoul\"\n{text}\n[schedule]\ncron = \"30 20 * * 1-5\"\n"));
+    world
+        .configure_all(&format!("timezone = \"Asia/Seoul\"\n{text}\n[schedule]\ncron = \"30 20 * * 1-5\"\n"));
     world
 }
 
@@ -36,7 +36,11 @@ fn a_dry_run_shows_and_writes_nothing() {
     for line in ["Type=notify", "WatchdogSec=", "NoNewPrivileges=yes", "systemctl daemon-reload"] {
         assert!(ended.out.contains(line), "{line} in {}", ended.out);
     }
-    let exec = format!("ExecStart={} --config {} --quiet schedule", env!("CARGO_BIN_EXE_backup"), world.path("backup.toml").display());
+    let exec = format!(
+        "ExecStart={} --config {} --quiet schedule",
+        env!("CARGO_BIN_EXE_backup"),
+        world.path("backup.toml").display()
+    );
     assert!(ended.out.contains(&exec), "{exec} in {}", ended.out);
     assert!(!world.path("units").exists());
     let document = install(&world, &["--dry-run", "--json"]).expect(0).json();
@@ -46,7 +50,12 @@ fn a_dry_run_shows_and_writes_nothing() {
 #[test]
 fn units_are_written_once_and_edited_ones_are_left_alone() {
     let world = world();
-    assert!(install(&world, &["--units", "timer"]).expect(0).out.contains("wrote units/s3backup-run@telemetry.timer"));
+    assert!(
+        install(&world, &["--units", "timer"])
+            .expect(0)
+            .out
+            .contains("wrote units/s3backup-run@telemetry.timer")
+    );
     let timer = read(&world, "s3backup-run@telemetry.timer");
     assert!(timer.contains("OnCalendar=Mon,Tue,Wed,Thu,Fri *-*-* 20:30:00 Asia/Seoul"), "{timer}");
     assert!(timer.contains("Persistent=true"));
@@ -80,8 +89,13 @@ fn units_may_write_what_the_configuration_names_and_nothing_else() {
     let world = world();
     install(&world, &[]).expect(0);
     let plain = read(&world, "s3backup.service");
-    assert!(plain.contains("Environment=BACKUP_STATE_DIR=/var/lib/s3backup") && !plain.contains("ReadWritePaths"));
-    assert!(plain.contains("MemoryMax=320M") && plain.contains("PrivateTmp=no"), "the data is below /tmp: {plain}");
+    assert!(
+        plain.contains("Environment=BACKUP_STATE_DIR=/var/lib/s3backup") && !plain.contains("ReadWritePaths")
+    );
+    assert!(
+        plain.contains("MemoryMax=320M") && plain.contains("PrivateTmp=no"),
+        "the data is below /tmp: {plain}"
+    );
 
     world.configure(
         "[logging]\ndir = \"/srv/my logs\"\n[[step]]\nname = \"make\"\ncommand = [\"true\"]\n[transfer]\nmemory = \"128 MiB\"\n",
@@ -89,14 +103,20 @@ fn units_may_write_what_the_configuration_names_and_nothing_else() {
     install(&world, &["--force"]).expect(0);
     let unit = read(&world, "s3backup.service");
     assert!(unit.contains("ReadWritePaths=-\"/srv/my logs\"\n"), "{unit}");
-    assert!(unit.contains(&format!("ReadWritePaths=-{}\n", world.path("data").display())), "steps make data: {unit}");
-    assert!(!unit.contains("BACKUP_LOGGING__DIR") && !unit.contains("MemoryMax") && !unit.contains("MemoryDeny"));
+    assert!(
+        unit.contains(&format!("ReadWritePaths=-{}\n", world.path("data").display())),
+        "steps make data: {unit}"
+    );
+    assert!(
+        !unit.contains("BACKUP_LOGGING__DIR") && !unit.contains("MemoryMax") && !unit.contains("MemoryDeny")
+    );
 }
 
 #[test]
 fn each_job_has_a_timer_of_its_own() {
     let world = world();
-    let text = std::fs::read_to_string(world.path("backup.toml")).unwrap().replace("job = \"telemetry\"\n", "");
+    let text =
+        std::fs::read_to_string(world.path("backup.toml")).unwrap().replace("job = \"telemetry\"\n", "");
     world.configure_all(&format!("{text}\n[job.one]\nhost = \"gw-1\"\n[job.two]\nhost = \"gw-2\"\nschedule = {{ cron = \"@hourly\" }}\n"));
     install(&world, &["--units", "timer"]).expect(0);
     assert!(read(&world, "s3backup-run@one.timer").contains("20:30:00"));
@@ -122,7 +142,10 @@ fn enabling_runs_what_was_said() {
     let said = std::fs::read_to_string(world.path("said")).unwrap();
     assert_eq!(said, "--user daemon-reload\n--user enable --now s3backup-run@telemetry.timer\n");
     let unit = std::fs::read_to_string(world.path(".config/systemd/user/s3backup-run@.service")).unwrap();
-    assert!(!unit.contains("User=") && !unit.contains("ProtectSystem") && unit.contains("NoNewPrivileges=yes"), "{unit}");
+    assert!(
+        !unit.contains("User=") && !unit.contains("ProtectSystem") && unit.contains("NoNewPrivileges=yes"),
+        "{unit}"
+    );
     assert!(!unit.contains("Its own user"), "what is said of a line goes with it: {unit}");
 }
 
@@ -139,9 +162,16 @@ fn systemd_understands_the_units() {
         install(&world, &["--units", units]).expect(0);
     }
     let path = |name: &str| world.path("units").join(name).display().to_string();
-    let names = ["s3backup.service", "s3backup-run@.service", "s3backup-run@telemetry.timer", "s3backup-monitor.service", "s3backup-monitor.timer"];
+    let names = [
+        "s3backup.service",
+        "s3backup-run@.service",
+        "s3backup-run@telemetry.timer",
+        "s3backup-monitor.service",
+        "s3backup-monitor.timer",
+    ];
     let paths = names.map(path);
-    let arguments: Vec<&str> = ["verify", "--man=no"].into_iter().chain(paths.iter().map(String::as_str)).collect();
+    let arguments: Vec<&str> =
+        ["verify", "--man=no"].into_iter().chain(paths.iter().map(String::as_str)).collect();
     let Some(verified) = systemd_analyze(&arguments) else { return };
     verified.expect(0);
     let ours: Vec<&str> = verified.err.lines().filter(|line| line.contains("s3backup")).collect();
@@ -156,7 +186,14 @@ fn systemd_understands_the_units() {
 fn timers_elapse_when_the_job_is_due() {
     let from: DateTime<Utc> = "2026-11-28T00:00:00Z".parse().unwrap();
     let world = World::new();
-    for cron in ["0 20 * * *", "*/20 6-8 * * *", "30 8-18/3 1,15 * *", "0 4 * JAN-MAR 7", "5 0 * * MON,WED", "@monthly"] {
+    for cron in [
+        "0 20 * * *",
+        "*/20 6-8 * * *",
+        "30 8-18/3 1,15 * *",
+        "0 4 * JAN-MAR 7",
+        "5 0 * * MON,WED",
+        "@monthly",
+    ] {
         world.configure(&format!("[schedule]\ncron = \"{cron}\"\n"));
         install(&world, &["--units", "timer", "--force"]).expect(0);
         let timer = read(&world, "s3backup-run@telemetry.timer");
@@ -164,7 +201,10 @@ fn timers_elapse_when_the_job_is_due() {
         let arguments = ["calendar", "--iterations=12", "--base-time=2026-11-28 00:00:00 UTC", calendar];
         let Some(said) = systemd_analyze(&arguments) else { return };
         let elapses = |line: &str| {
-            let (_, time) = line.split_once("(in UTC): ").or_else(|| line.split_once("elapse: ")).or_else(|| line.split_once("Iteration #").and_then(|(_, rest)| rest.split_once(": ")))?;
+            let (_, time) = line
+                .split_once("(in UTC): ")
+                .or_else(|| line.split_once("elapse: "))
+                .or_else(|| line.split_once("Iteration #").and_then(|(_, rest)| rest.split_once(": ")))?;
             let time = time.trim().strip_suffix(" UTC")?.split_once(' ')?.1;
             Some(chrono::NaiveDateTime::parse_from_str(time, "%Y-%m-%d %H:%M:%S").ok()?.and_utc())
         };

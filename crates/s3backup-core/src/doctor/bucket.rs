@@ -8,8 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use s3backup_model::Key;
 use s3backup_transfer::{
-    Bucket, ChecksumKind, Error as TransferError, Lifecycle, ObjectInfo, ObjectSettings, ServiceError, Versioning,
-    WriteCondition,
+    Bucket, ChecksumKind, Error as TransferError, Lifecycle, ObjectInfo, ObjectSettings, ServiceError,
+    Versioning, WriteCondition,
 };
 
 use super::{Check, LIMIT, identity, no_answer};
@@ -36,8 +36,7 @@ pub(super) async fn check(job: &Arc<Job>) -> Vec<Check> {
     };
     let retry = RetrySettings { attempts: job.retry.attempts.min(ATTEMPTS), ..job.retry.clone() };
     let bucket = bucket.with_retry(retry);
-    let mut checks =
-        vec![identity::judge_access(bucket.access(), (job.clock)()), identity::place(&bucket)];
+    let mut checks = vec![identity::judge_access(bucket.access(), (job.clock)()), identity::place(&bucket)];
     let key = match job.naming.control_key(OBJECT) {
         Ok(key) => key,
         Err(error) => {
@@ -264,8 +263,7 @@ impl Trial<'_> {
     async fn settings(&mut self) {
         let name = self.bucket.name().to_owned();
         let prefix = self.job.naming.destination().to_owned();
-        let (versioning, lifecycle) =
-            tokio::join!(self.bucket.versioning(), self.bucket.lifecycle(&prefix));
+        let (versioning, lifecycle) = tokio::join!(self.bucket.versioning(), self.bucket.lifecycle(&prefix));
         self.checks.push(judge_versioning(versioning, &name));
         self.checks.push(judge_lifecycle(lifecycle, &name));
     }

@@ -34,7 +34,10 @@ fn room(name: &'static str, dir: &Path) -> Check {
         return Check::fail(
             name,
             format!("cannot write into {}: {error}; runs cannot work without it", here.display()),
-            format!("make it, give it to the user that runs the backup, or make room: mkdir -p {}", dir.display()),
+            format!(
+                "make it, give it to the user that runs the backup, or make room: mkdir -p {}",
+                dir.display()
+            ),
         );
     }
     match rustix::fs::statvfs(&here) {
@@ -43,7 +46,8 @@ fn room(name: &'static str, dir: &Path) -> Check {
             judge_room(name, dir, free, disk.f_blocks.saturating_mul(disk.f_frsize))
         }
         Err(error) => {
-            let message = format!("{} can be written to; how much room it has is not known ({error})", dir.display());
+            let message =
+                format!("{} can be written to; how much room it has is not known ({error})", dir.display());
             Check::ok(name, message)
         }
     }
@@ -92,12 +96,15 @@ fn judge_kind(dir: &Path, kind: u64) -> Check {
     const NAME: &str = "state_dir";
     let (name, place) = Place::of(kind);
     let at = format!("{}, on {name}", dir.display());
-    let mend = "set `state_dir` to a directory on a local disk that outlives a restart, such as /var/lib/s3backup";
+    let mend =
+        "set `state_dir` to a directory on a local disk that outlives a restart, such as /var/lib/s3backup";
     match place {
         Place::Local => Check::ok(NAME, at),
         Place::Network => Check::fail(
             NAME,
-            format!("{at}: neither locks nor the catalog's journal can be relied on over a network, and the catalog may be damaged"),
+            format!(
+                "{at}: neither locks nor the catalog's journal can be relied on over a network, and the catalog may be damaged"
+            ),
             mend,
         ),
         Place::Unclear => Check::warn(
@@ -107,7 +114,9 @@ fn judge_kind(dir: &Path, kind: u64) -> Check {
         ),
         Place::Memory => Check::warn(
             NAME,
-            format!("{at}, which is lost with a restart: each run after one reads the state back from the bucket first, and large uploads begin anew"),
+            format!(
+                "{at}, which is lost with a restart: each run after one reads the state back from the bucket first, and large uploads begin anew"
+            ),
             mend,
         ),
     }

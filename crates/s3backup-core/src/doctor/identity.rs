@@ -20,7 +20,9 @@ pub(super) fn not_connected(error: &TransferError) -> Check {
     match error {
         TransferError::NoRegion => Check::fail("region", message, "set `[destination] region`"),
         TransferError::CaBundle { .. } => Check::fail("endpoint", message, "correct AWS_CA_BUNDLE"),
-        _ => Check::fail("credentials", message, "`aws sts get-caller-identity` shows what the AWS way finds"),
+        _ => {
+            Check::fail("credentials", message, "`aws sts get-caller-identity` shows what the AWS way finds")
+        }
     }
 }
 

@@ -33,7 +33,9 @@ fn judge_files(limit: Option<u64>, requests: u64) -> Check {
     match limit {
         Some(limit) if limit < need => Check::warn(
             NAME,
-            format!("at most {limit} at once, and {requests} requests may need {need}: files then fail with `Too many open files`"),
+            format!(
+                "at most {limit} at once, and {requests} requests may need {need}: files then fail with `Too many open files`"
+            ),
             "raise it (`ulimit -n 4096`; `LimitNOFILE=4096` in a unit), or lower `[transfer] concurrency`",
         ),
         Some(limit) => Check::ok(NAME, format!("at most {limit} at once")),
@@ -53,7 +55,10 @@ fn judge_memory(limit: Option<u64>, memory: u64) -> Check {
     if limit <= memory {
         Check::fail(NAME, format!("{is}: the kernel kills runs"), mend)
     } else if limit < memory + PROGRAM_BYTES {
-        let message = format!("{is}: the program takes some {} beside, so the kernel may kill runs", ByteSize::b(PROGRAM_BYTES));
+        let message = format!(
+            "{is}: the program takes some {} beside, so the kernel may kill runs",
+            ByteSize::b(PROGRAM_BYTES)
+        );
         Check::warn(NAME, message, mend)
     } else {
         Check::ok(NAME, is)

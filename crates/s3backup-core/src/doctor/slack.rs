@@ -22,7 +22,8 @@ pub(super) async fn check(slack: Option<&Slack>) -> Vec<Check> {
         )];
     };
     if slack.is_webhook() {
-        let message = format!("the webhook's URL is well formed; it can only be tried by posting, and {TEST}");
+        let message =
+            format!("the webhook's URL is well formed; it can only be tried by posting, and {TEST}");
         return vec![Check::ok(NAME, message)];
     }
     match slack.account().await {
@@ -61,6 +62,8 @@ fn judge(account: &Account, channel: Channel) -> Check {
             "write /invite @your-app in the channel",
         ),
         Channel::Unknown => Check::ok(NAME, format!("{who}; whether the channel takes messages: {TEST}")),
-        Channel::Joined | Channel::NotJoined => Check::ok(NAME, format!("{who}, which may post to the channel")),
+        Channel::Joined | Channel::NotJoined => {
+            Check::ok(NAME, format!("{who}, which may post to the channel"))
+        }
     }
 }

@@ -31,7 +31,9 @@ fn catalog(dir: &Path) -> Check {
         Ok(None) => Check::ok(NAME, format!("{} is well formed", path.display())),
         Ok(Some(detail)) => Check::warn(NAME, format!("{} is damaged: {detail}", path.display()), rebuild),
         Err(error @ CatalogError::Corrupt { .. }) => Check::warn(NAME, crate::line_of(&error), rebuild),
-        Err(error @ CatalogError::Newer { .. }) => Check::fail(NAME, crate::line_of(&error), "update s3backup"),
+        Err(error @ CatalogError::Newer { .. }) => {
+            Check::fail(NAME, crate::line_of(&error), "update s3backup")
+        }
         Err(error) => {
             let mend = format!("let the user that runs the backup read and write {}", dir.display());
             Check::fail(NAME, crate::line_of(&error), mend)
@@ -41,7 +43,9 @@ fn catalog(dir: &Path) -> Check {
 
 fn lock(dir: &Path) -> Check {
     match JobLock::holder(dir) {
-        Some(holder) => Check::ok("lock", format!("held by {holder}: a second run would end with exit code 11")),
+        Some(holder) => {
+            Check::ok("lock", format!("held by {holder}: a second run would end with exit code 11"))
+        }
         None => Check::ok("lock", "nobody works on the job"),
     }
 }

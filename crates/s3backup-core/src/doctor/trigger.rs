@@ -47,7 +47,9 @@ pub(super) async fn check(job: &Arc<Job>, root: std::path::PathBuf) -> Vec<Check
     let backup = Backup { job: Arc::clone(job) };
     // Without a catalog no run is known here, and the bucket is asked by other checks.
     let runs = match job.state_dir() {
-        Some(dir) if dir.join(crate::memory::DATABASE).exists() => backup.history(RUNS).await.unwrap_or_default(),
+        Some(dir) if dir.join(crate::memory::DATABASE).exists() => {
+            backup.history(RUNS).await.unwrap_or_default()
+        }
         _ => Vec::new(),
     };
     let summaries: Vec<RunSummary> = runs.into_iter().filter_map(|run| run.summary).collect();
@@ -89,7 +91,9 @@ impl Installed {
     fn look(root: &Path) -> Self {
         let mut found = Self { daemon: has_daemon(&root.join("proc")), ..Self::default() };
         for dir in WANTED.iter().map(|dir| root.join(dir)) {
-            found.units.extend(names(&dir).filter(|name| name.starts_with("s3backup") || name.starts_with("backup.")));
+            found.units.extend(
+                names(&dir).filter(|name| name.starts_with("s3backup") || name.starts_with("backup.")),
+            );
         }
         for place in CRONTABS.iter().map(|place| root.join(place)) {
             let inside = names(&place).map(|name| place.join(name));
@@ -146,7 +150,10 @@ fn judge(installed: &Installed, is_cluster: bool) -> Check {
         );
     }
     if is_cluster {
-        return Check::ok(NAME, "in a cluster of Kubernetes, which cannot be looked into from here: kubectl get cronjobs");
+        return Check::ok(
+            NAME,
+            "in a cluster of Kubernetes, which cannot be looked into from here: kubectl get cronjobs",
+        );
     }
     Check::warn(
         NAME,
@@ -181,7 +188,11 @@ mod tests {
 
         write(root, "etc/crontab", "# 0 20 * * * root backup run\n0 3 * * * root backup prune\n");
         assert_eq!(state_of(root), CheckState::Warn);
-        write(root, "etc/cron.d/s3backup", "0 20 * * * s3backup /usr/local/bin/backup --quiet run --trigger cron\n");
+        write(
+            root,
+            "etc/cron.d/s3backup",
+            "0 20 * * * s3backup /usr/local/bin/backup --quiet run --trigger cron\n",
+        );
         assert!(judge(&Installed::look(root), false).message.contains("etc/cron.d/s3backup"));
         fs::remove_file(root.join("etc/cron.d/s3backup")).unwrap();
 
@@ -211,7 +222,12 @@ mod tests {
         };
         let day = TimeDelta::days(1);
         assert!(by_runs(&[run(Trigger::Manual)], at - day).is_none());
-        assert!(by_runs(&[run(Trigger::Manual), run(Trigger::Cron)], at - day).unwrap().message.starts_with("cron"));
+        assert!(
+            by_runs(&[run(Trigger::Manual), run(Trigger::Cron)], at - day)
+                .unwrap()
+                .message
+                .starts_with("cron")
+        );
         assert!(by_runs(&[run(Trigger::Cron)], at + day).is_none(), "it is too long ago");
     }
 }

@@ -17,7 +17,9 @@ fn judge(job: Tz, machine: Option<&str>) -> Check {
     match machine {
         Some(machine) if machine != name && machine.parse::<Tz>() != Ok(job) => Check::ok(
             NAME,
-            format!("{name}; the machine's is {machine}: days and due times of the job are those of {name}, a crontab counts in {machine}"),
+            format!(
+                "{name}; the machine's is {machine}: days and due times of the job are those of {name}, a crontab counts in {machine}"
+            ),
         ),
         _ => Check::ok(NAME, name),
     }
@@ -46,7 +48,8 @@ mod tests {
         fs::create_dir(root.path().join("etc")).unwrap();
         fs::write(root.path().join("etc/timezone"), "Etc/UTC\n").unwrap();
         assert_eq!(of_machine(root.path()).as_deref(), Some("Etc/UTC"));
-        std::os::unix::fs::symlink("/usr/share/zoneinfo/Asia/Seoul", root.path().join("etc/localtime")).unwrap();
+        std::os::unix::fs::symlink("/usr/share/zoneinfo/Asia/Seoul", root.path().join("etc/localtime"))
+            .unwrap();
         assert_eq!(of_machine(root.path()).as_deref(), Some("Asia/Seoul"));
         assert_eq!(judge(Tz::Asia__Seoul, Some("Asia/Seoul")).message, "Asia/Seoul");
         assert!(judge(Tz::Asia__Seoul, Some("Etc/UTC")).message.contains("a crontab counts in Etc/UTC"));

@@ -56,10 +56,14 @@ async fn what_is_well_is_said_to_be_and_nothing_is_left_behind() {
     bench.file("a", "1");
     let step = Step::new("make", ["sh", "-c", "true"]);
     let diagnosis = examine(&bench, bench.builder().step(step)).await;
-    for name in ["credentials", "region", "clock", "list", "write", "checksum", "read", "conditions", "multipart"] {
+    for name in
+        ["credentials", "region", "clock", "list", "write", "checksum", "read", "conditions", "multipart"]
+    {
         assert_eq!(of(&diagnosis, name).state, Well, "{diagnosis:#?}");
     }
-    for name in ["uploads", "source", "step", "state disk", "log disk", "catalog", "lock", "timezone", "memory"] {
+    for name in
+        ["uploads", "source", "step", "state disk", "log disk", "catalog", "lock", "timezone", "memory"]
+    {
         assert_eq!(of(&diagnosis, name).state, Well, "{diagnosis:#?}");
     }
     // The embedded server has neither versions nor rules, this job no schedule, no Slack, and nothing that starts it.
@@ -93,7 +97,10 @@ async fn each_right_that_is_missing_is_named() {
         assert_is(&diagnosis, name, state, said);
         let fails = usize::from(state == Fail);
         assert_eq!(diagnosis.count(Fail), fails, "one trouble is one line: {operation} {diagnosis:#?}");
-        assert!(diagnosis.checks.iter().any(|check| check.name == "lifecycle"), "the rest is checked: {operation}");
+        assert!(
+            diagnosis.checks.iter().any(|check| check.name == "lifecycle"),
+            "the rest is checked: {operation}"
+        );
     }
 }
 
@@ -151,7 +158,8 @@ async fn what_the_server_lacks_is_told() {
 #[tokio::test]
 async fn a_bucket_that_cannot_be_reached_hides_nothing_else() {
     let bench = Bench::new().await;
-    let missing = || bench.job().source(Source::new("/nowhere/at/all")).step(Step::new("make", ["no-such-program"]));
+    let missing =
+        || bench.job().source(Source::new("/nowhere/at/all")).step(Step::new("make", ["no-such-program"]));
 
     let nobody = bench.destination().credentials("LOCALNOBODY", "wrong");
     let diagnosis = examine(&bench, missing().destination(nobody)).await;
@@ -224,7 +232,12 @@ async fn slack_is_asked_and_nothing_is_posted() {
 async fn the_state_is_looked_at() {
     let bench = Bench::new().await;
     bench.file("a", "1");
-    assert_is(&examine(&bench, bench.forgetful_job().source(Source::new(bench.data()))).await, "catalog", Warn, "state_dir");
+    assert_is(
+        &examine(&bench, bench.forgetful_job().source(Source::new(bench.data()))).await,
+        "catalog",
+        Warn,
+        "state_dir",
+    );
 
     bench.backup().run().await.unwrap();
     assert_is(&examine(&bench, bench.builder()).await, "catalog", Well, "well formed");
@@ -235,7 +248,8 @@ async fn the_state_is_looked_at() {
     drop(held);
     assert_is(&examine(&bench, bench.builder()).await, "lock", Well, "nobody");
 
-    std::fs::write(dir.join("catalog.db"), "not a database, but longer than its header\n".repeat(99)).unwrap();
+    std::fs::write(dir.join("catalog.db"), "not a database, but longer than its header\n".repeat(99))
+        .unwrap();
     assert_is(&examine(&bench, bench.builder()).await, "catalog", Warn, "status --rebuild");
 
     // Where nothing can be made, not even by root.

@@ -122,7 +122,9 @@ mod tests {
 
     #[test]
     fn what_only_cron_can_say_is_not_said_otherwise() {
-        for cron in ["0 20 L * *", "0 20 * * 5#2", "0 20 13 * 5", "0 20 15W * *", "0 20 * *", "0 20 * * FRI-MON"] {
+        for cron in
+            ["0 20 L * *", "0 20 * * 5#2", "0 20 13 * 5", "0 20 15W * *", "0 20 * *", "0 20 * * FRI-MON"]
+        {
             assert_eq!(on_calendar(cron, "UTC"), None, "{cron}");
         }
     }

@@ -70,7 +70,9 @@ pub(crate) async fn systemd(common: &Common, arguments: &InstallSystemd) -> Resu
     }
     console::show(&shown(common, arguments, &dir, &units, &standings, &commands))?;
     if arguments.enable {
-        for command in commands.iter().filter(|command| command.first().is_some_and(|word| word == "systemctl")) {
+        for command in
+            commands.iter().filter(|command| command.first().is_some_and(|word| word == "systemctl"))
+        {
             systemctl(command).await?;
         }
     }
@@ -105,7 +107,8 @@ fn folder(arguments: &InstallSystemd) -> Result<PathBuf, Stop> {
     }
     let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute());
     let config = config.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".config")));
-    let config = config.ok_or_else(|| Stop::usage("neither XDG_CONFIG_HOME nor HOME is set: name a folder with --to"))?;
+    let config = config
+        .ok_or_else(|| Stop::usage("neither XDG_CONFIG_HOME nor HOME is set: name a folder with --to"))?;
     Ok(config.join("systemd/user"))
 }
 
@@ -137,7 +140,15 @@ fn commands(units: &[Unit], is_user: bool) -> Vec<Vec<String>> {
     };
     let mut commands = Vec::new();
     if !is_user && !has_user() {
-        let words = ["useradd", "--system", "--home-dir", "/var/lib/s3backup", "--shell", "/usr/sbin/nologin", units::USER];
+        let words = [
+            "useradd",
+            "--system",
+            "--home-dir",
+            "/var/lib/s3backup",
+            "--shell",
+            "/usr/sbin/nologin",
+            units::USER,
+        ];
         commands.push(words.map(ToOwned::to_owned).to_vec());
     }
     commands.push(systemctl(&["daemon-reload"]));
@@ -194,7 +205,9 @@ async fn systemctl(command: &[String]) -> Result<(), Stop> {
     match tokio::time::timeout(SYSTEMCTL_LIMIT, running).await {
         Ok(Ok(status)) if status.success() => Ok(()),
         Ok(Ok(status)) => Err(Stop::failed(format!("the units are written, but `{said}` failed ({status})"))),
-        Ok(Err(error)) => Err(Stop::failed(format!("the units are written, but `{said}` cannot be run: {error}"))),
+        Ok(Err(error)) => {
+            Err(Stop::failed(format!("the units are written, but `{said}` cannot be run: {error}")))
+        }
         Err(_) => Err(Stop::failed(format!("the units are written, but `{said}` does not end"))),
     }
 }

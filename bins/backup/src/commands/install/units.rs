@@ -100,7 +100,9 @@ pub(super) fn make(which: UnitsName, jobs: &[Loaded], place: &Place) -> Result<V
 fn calendar_of(job: &Loaded) -> Result<String, String> {
     let name = &job.settings.job;
     let Some(options) = &job.settings.schedule else {
-        return Err(format!("the job {name} has no `[schedule] cron`: say when it is due, such as \"0 20 * * *\""));
+        return Err(format!(
+            "the job {name} has no `[schedule] cron`: say when it is due, such as \"0 20 * * *\""
+        ));
     };
     let (cron, zone) = (options.schedule.cron(), options.schedule.timezone().name());
     on_calendar(cron, zone).ok_or_else(|| {
@@ -112,7 +114,8 @@ fn calendar_of(job: &Loaded) -> Result<String, String> {
 
 /// The value of a line that begins so.
 fn replaced(template: &str, begin: &str, value: &str) -> String {
-    let line = |line: &str| if line.starts_with(begin) { format!("{begin}{value}\n") } else { format!("{line}\n") };
+    let line =
+        |line: &str| if line.starts_with(begin) { format!("{begin}{value}\n") } else { format!("{line}\n") };
     template.lines().map(line).collect()
 }
 
@@ -212,8 +215,12 @@ impl Filling {
             ("ExecStart", _) => line.replace(PROGRAM, &self.program).replace(CONFIG, &self.config),
             ("EnvironmentFile", _) if self.is_user => "EnvironmentFile=-%E/s3backup/environment".to_owned(),
             ("WantedBy", "multi-user.target") if self.is_user => "WantedBy=default.target".to_owned(),
-            ("Environment", _) if value.starts_with("BACKUP_STATE_DIR=") && !self.is_own_state => return None,
-            ("Environment", _) if value.starts_with("BACKUP_LOGGING__DIR=") && !self.is_own_log => return None,
+            ("Environment", _) if value.starts_with("BACKUP_STATE_DIR=") && !self.is_own_state => {
+                return None;
+            }
+            ("Environment", _) if value.starts_with("BACKUP_LOGGING__DIR=") && !self.is_own_log => {
+                return None;
+            }
             ("ProtectHome", _) if self.reaches_home => "ProtectHome=read-only".to_owned(),
             ("PrivateTmp", _) if self.reaches_tmp => "PrivateTmp=no".to_owned(),
             // What steps need is not known here; interpreters compile as they go.
@@ -254,7 +261,10 @@ mod tests {
         let word = |path: &str| quoted(Path::new(path));
         assert_eq!(word("/srv/trips-1"), "/srv/trips-1");
         assert_eq!(word("/srv/my trips"), "\"/srv/my trips\"");
-        assert_eq!(word("/srv/100%\"x\"\nExecStart=/bin/sh"), "\"/srv/100%%\\\"x\\\"\\x0aExecStart=/bin/sh\"");
+        assert_eq!(
+            word("/srv/100%\"x\"\nExecStart=/bin/sh"),
+            "\"/srv/100%%\\\"x\\\"\\x0aExecStart=/bin/sh\""
+        );
     }
 
     #[test]
