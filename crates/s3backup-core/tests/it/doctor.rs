@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{TimeDelta, Utc};
 use s3backup_core::doctor::{Check, CheckState, Diagnosis, DoctorOptions};
 use s3backup_core::options::{ChecksumKind, SlackOptions, SlackWay, Step, TransferSettings};
-use s3backup_core::{Backup, BackupBuilder, Destination, Source, Trigger};
+use s3backup_core::{Backup, BackupBuilder, Source, Trigger};
 use s3backup_local_s3::{Fault, FaultKind, Operation};
 use serde_json::json;
 
@@ -169,7 +169,8 @@ async fn a_bucket_that_cannot_be_reached_hides_nothing_else() {
     assert_is(&diagnosis, "step", Fail, "no-such-program");
     assert!(!diagnosis.checks.iter().any(|check| check.name == "write"), "one line for one trouble");
 
-    let other = Destination { bucket: "no-such-bucket".to_owned(), ..bench.destination() };
+    let mut other = bench.destination();
+    other.bucket = "no-such-bucket".to_owned();
     let diagnosis = examine(&bench, missing().destination(other)).await;
     assert_is(&diagnosis, "list", Fail, "no such bucket");
 
