@@ -24,7 +24,7 @@ fn warnings_are_no_failure_and_json_is_one_document() {
     world.file("a", b"1");
     let text = world.run(&["doctor"]);
     text.expect(0);
-    assert!(text.out.contains("\nok    write         objects can be put"), "{}", text.out);
+    assert!(text.out.contains("\nok    write        objects can be put\n"), "{}", text.out);
     assert!(text.out.contains("mend: aws s3api put-bucket-versioning --bucket fleet"), "{}", text.out);
     assert!(text.out.trim_end().ends_with("runs work"), "{}", text.out);
     assert!(!text.out.contains('\x1b'), "no colour without a terminal");

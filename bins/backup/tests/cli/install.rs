@@ -200,16 +200,13 @@ fn timers_elapse_when_the_job_is_due() {
         let calendar = timer.lines().find_map(|line| line.strip_prefix("OnCalendar=")).unwrap();
         let arguments = ["calendar", "--iterations=12", "--base-time=2026-11-28 00:00:00 UTC", calendar];
         let Some(said) = systemd_analyze(&arguments) else { return };
+        // Iter. #2: Sun 2026-11-29 20:00:00 UTC
         let elapses = |line: &str| {
-            let (_, time) = line
-                .split_once("(in UTC): ")
-                .or_else(|| line.split_once("elapse: "))
-                .or_else(|| line.split_once("Iteration #").and_then(|(_, rest)| rest.split_once(": ")))?;
-            let time = time.trim().strip_suffix(" UTC")?.split_once(' ')?.1;
-            Some(chrono::NaiveDateTime::parse_from_str(time, "%Y-%m-%d %H:%M:%S").ok()?.and_utc())
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let [.., date, time, "UTC"] = words.as_slice() else { return None };
+            format!("{date}T{time}Z").parse::<DateTime<Utc>>().ok()
         };
-        let mut times: Vec<DateTime<Utc>> = said.expect(0).out.lines().filter_map(elapses).collect();
-        times.dedup();
+        let times: Vec<DateTime<Utc>> = said.expect(0).out.lines().filter_map(elapses).collect();
         let schedule = Schedule::new(cron, chrono_tz::Tz::UTC).unwrap();
         let mut due = Vec::new();
         let mut at = from;

@@ -13,9 +13,11 @@ pub(super) fn check(root: &Path, job: Tz) -> Vec<Check> {
 
 fn judge(job: Tz, machine: Option<&str>) -> Check {
     const NAME: &str = "timezone";
+    // Etc/UTC is UTC.
+    let plain = |name: &str| name.trim_start_matches("Etc/").to_owned();
     let name = job.name();
     match machine {
-        Some(machine) if machine != name && machine.parse::<Tz>() != Ok(job) => Check::ok(
+        Some(machine) if plain(machine) != plain(name) => Check::ok(
             NAME,
             format!(
                 "{name}; the machine's is {machine}: days and due times of the job are those of {name}, a crontab counts in {machine}"
@@ -52,6 +54,7 @@ mod tests {
             .unwrap();
         assert_eq!(of_machine(root.path()).as_deref(), Some("Asia/Seoul"));
         assert_eq!(judge(Tz::Asia__Seoul, Some("Asia/Seoul")).message, "Asia/Seoul");
+        assert_eq!(judge(Tz::UTC, Some("Etc/UTC")).message, "UTC");
         assert!(judge(Tz::Asia__Seoul, Some("Etc/UTC")).message.contains("a crontab counts in Etc/UTC"));
     }
 }
