@@ -288,6 +288,7 @@ alone without --force; changes of your own belong into a drop-in (systemctl edit
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct InstallSystemd {
     /// Say what would be written and write nothing
     #[arg(long)]

@@ -55,7 +55,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Stop> {
         Command::Adopt(arguments) => commands::adopt::run(&common, &arguments).await,
         Command::Status(arguments) => commands::status::run(&common, &arguments).await,
         Command::History(arguments) => commands::history::run(&common, &arguments).await,
-        Command::Doctor => commands::doctor::run(&common).await,
+        Command::Doctor => Box::pin(commands::doctor::run(&common)).await,
         Command::Install(cli::Install::Systemd(arguments)) => {
             commands::install::systemd(&common, &arguments).await
         }

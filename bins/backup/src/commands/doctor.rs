@@ -34,7 +34,7 @@ pub(crate) async fn run(common: &Common) -> Result<Exit, Stop> {
             rest
         }
     };
-    checks.extend(examine(settings, &request).await);
+    checks.extend(Box::pin(examine(settings, &request)).await);
     let diagnosis = Diagnosis::new(checks);
     let text = if common.json {
         serde_json::to_string(&diagnosis).map_err(|error| Stop::failed(error.to_string()))?

@@ -130,7 +130,7 @@ fn the_image_is_made_of_what_is_there_and_runs_as_nobody() {
         }
     }
     let user = instructions.iter().rev().find(|(name, _)| name == "USER").unwrap();
-    assert!(user.1[0].chars().next().unwrap() != '0' && user.1[0] != "root", "{user:?}");
+    assert!(!user.1[0].starts_with('0') && user.1[0] != "root", "{user:?}");
     let entry = instructions.iter().find(|(name, _)| name == "ENTRYPOINT").unwrap();
     assert!(entry.1[0].starts_with('['), "without a shell, so that signals arrive: {entry:?}");
 }
@@ -156,6 +156,6 @@ fn the_cron_line_is_one_of_a_system_crontab() {
     let world = World::new();
     world.file("a", b"1");
     let arguments: Vec<&str> =
-        words[7..].iter().map(|word| if word.ends_with(".toml") { "backup.toml" } else { word }).collect();
+        words[7..].iter().map(|word| if word.starts_with("/etc/") { "backup.toml" } else { word }).collect();
     world.run(&[&arguments[..], &["--json"]].concat()).expect(0);
 }

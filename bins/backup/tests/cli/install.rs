@@ -196,8 +196,8 @@ fn timers_elapse_when_the_job_is_due() {
     ] {
         world.configure(&format!("[schedule]\ncron = \"{cron}\"\n"));
         install(&world, &["--units", "timer", "--force"]).expect(0);
-        let timer = read(&world, "s3backup-run@telemetry.timer");
-        let calendar = timer.lines().find_map(|line| line.strip_prefix("OnCalendar=")).unwrap();
+        let unit = read(&world, "s3backup-run@telemetry.timer");
+        let calendar = unit.lines().find_map(|line| line.strip_prefix("OnCalendar=")).unwrap();
         let arguments = ["calendar", "--iterations=12", "--base-time=2026-11-28 00:00:00 UTC", calendar];
         let Some(said) = systemd_analyze(&arguments) else { return };
         // Iter. #2: Sun 2026-11-29 20:00:00 UTC
@@ -206,7 +206,7 @@ fn timers_elapse_when_the_job_is_due() {
             let [.., date, time, "UTC"] = words.as_slice() else { return None };
             format!("{date}T{time}Z").parse::<DateTime<Utc>>().ok()
         };
-        let times: Vec<DateTime<Utc>> = said.expect(0).out.lines().filter_map(elapses).collect();
+        let elapsed: Vec<DateTime<Utc>> = said.expect(0).out.lines().filter_map(elapses).collect();
         let schedule = Schedule::new(cron, chrono_tz::Tz::UTC).unwrap();
         let mut due = Vec::new();
         let mut at = from;
@@ -214,7 +214,7 @@ fn timers_elapse_when_the_job_is_due() {
             at = schedule.next(at).unwrap().at;
             due.push(at);
         }
-        assert_eq!(times, due, "{cron} as {calendar}: {}", said.out);
+        assert_eq!(elapsed, due, "{cron} as {calendar}: {}", said.out);
     }
 }
 

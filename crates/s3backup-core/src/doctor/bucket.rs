@@ -285,13 +285,11 @@ impl Trial<'_> {
 
     /// One request that may take as long as a check; more than that, and the bucket is beyond hope.
     async fn within<T>(&mut self, name: &'static str, work: impl Future<Output = T>) -> Result<T, Hopeless> {
-        match tokio::time::timeout(LIMIT, work).await {
-            Ok(done) => Ok(done),
-            Err(_) => {
-                self.checks.push(no_answer(name));
-                Err(Hopeless)
-            }
+        let done = tokio::time::timeout(LIMIT, work).await;
+        if done.is_err() {
+            self.checks.push(no_answer(name));
         }
+        done.map_err(|_| Hopeless)
     }
 
     async fn put(

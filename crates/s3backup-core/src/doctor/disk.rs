@@ -15,7 +15,7 @@ const LITTLE_PERCENT: u64 = 5;
 const PLENTY_BYTES: u64 = 10 << 30;
 
 /// What is written to see whether there is room for anything.
-const TRIAL_BYTES: usize = 64 << 10;
+const TRIAL_BYTES: usize = 4 << 10;
 
 pub(super) fn check(state: Option<&Path>, logs: Option<&Path>) -> Vec<Check> {
     let mut checks = Vec::new();
@@ -189,8 +189,8 @@ mod tests {
 
     #[test]
     fn little_room_is_told() {
-        let state = |free, size| judge_room("log disk", Path::new("/"), free, size).state;
         const GIB: u64 = 1 << 30;
+        let state = |free, size| judge_room("log disk", Path::new("/"), free, size).state;
         assert_eq!(state(GIB - 1, 10 * GIB), CheckState::Warn);
         assert_eq!(state(2 * GIB, 50 * GIB), CheckState::Warn);
         assert_eq!(state(3 * GIB, 50 * GIB), CheckState::Ok);

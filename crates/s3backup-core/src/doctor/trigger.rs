@@ -132,11 +132,12 @@ fn runs_backup(file: &Path) -> bool {
 
 fn judge(installed: &Installed, is_cluster: bool) -> Check {
     let Installed { daemon, units, crontabs } = installed;
+    let is_timer = |unit: &str| unit.rsplit('.').next() == Some("timer");
     let is_service = |unit: &&String| unit.as_str() == "s3backup.service";
     if *daemon {
         return Check::ok(NAME, "`backup schedule` runs");
     }
-    if units.iter().any(|unit| unit.ends_with(".timer") && !unit.contains("monitor")) {
+    if units.iter().any(|unit| is_timer(unit) && !unit.contains("monitor")) {
         return Check::ok(NAME, format!("systemd starts runs: {}", units.join(", ")));
     }
     if !crontabs.is_empty() {

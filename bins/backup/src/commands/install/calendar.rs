@@ -23,7 +23,7 @@ pub(super) fn on_calendar(cron: &str, zone: &str) -> Option<String> {
     let [minute, hour, day, month, weekday] = fields.as_slice() else { return None };
     let (minute, hour) = (Field::read(minute, 0, 59, &[])?, Field::read(hour, 0, 23, &[])?);
     let (day, month) = (Field::read(day, 1, 31, &[])?, Field::read(month, 1, 12, &MONTHS)?);
-    let weekday = Field::read(weekday, 0, 7, &DAYS)?.as_weekdays();
+    let weekday = Field::read(weekday, 0, 7, &DAYS)?.into_weekdays();
     if day != Field::Any && weekday != Field::Any {
         return None;
     }
@@ -55,10 +55,10 @@ impl Field {
             return Some(Self::Any);
         }
         let number = |word: &str| {
-            let named = names.iter().position(|name| name.eq_ignore_ascii_case(word));
+            let place = names.iter().position(|name| name.eq_ignore_ascii_case(word));
             // Months count from 1, days of the week from 0, as the field does.
-            let named = named.and_then(|at| u32::try_from(at).ok()).map(|at| at + least);
-            named.or_else(|| word.parse().ok()).filter(|number| (least..=most).contains(number))
+            let value = place.and_then(|at| u32::try_from(at).ok()).map(|at| at + least);
+            value.or_else(|| word.parse().ok()).filter(|number| (least..=most).contains(number))
         };
         let mut values = Vec::new();
         for item in text.split(',') {
@@ -83,7 +83,7 @@ impl Field {
     }
 
     /// Sunday is both 0 and 7.
-    fn as_weekdays(self) -> Self {
+    fn into_weekdays(self) -> Self {
         let Self::Only(days) = self else { return self };
         let mut days: Vec<u32> = days.into_iter().map(|day| day % 7).collect();
         days.sort_unstable();

@@ -25,31 +25,31 @@ const BESIDE_MIB: u64 = 256;
 
 /// What only the machine's own systemd can do; a user's has no right to.
 const OF_MACHINE: [&str; 25] = [
-    "Wants",
-    "After",
-    "User",
-    "Group",
-    "StateDirectory",
-    "StateDirectoryMode",
-    "LogsDirectory",
-    "LogsDirectoryMode",
-    "Environment",
-    "CapabilityBoundingSet",
-    "ProtectSystem",
-    "ProtectHome",
-    "PrivateTmp",
-    "PrivateDevices",
-    "ProtectClock",
-    "ProtectControlGroups",
-    "ProtectHostname",
-    "ProtectKernelLogs",
-    "ProtectKernelModules",
-    "ProtectKernelTunables",
-    "ProtectProc",
-    "RemoveIPC",
-    "KeyringMode",
-    "RestrictSUIDSGID",
-    "RestrictNamespaces",
+    "Wants=",
+    "After=",
+    "User=",
+    "Group=",
+    "StateDirectory=",
+    "StateDirectoryMode=",
+    "LogsDirectory=",
+    "LogsDirectoryMode=",
+    "Environment=",
+    "CapabilityBoundingSet=",
+    "ProtectSystem=",
+    "ProtectHome=",
+    "PrivateTmp=",
+    "PrivateDevices=",
+    "ProtectClock=",
+    "ProtectControlGroups=",
+    "ProtectHostname=",
+    "ProtectKernelLogs=",
+    "ProtectKernelModules=",
+    "ProtectKernelTunables=",
+    "ProtectProc=",
+    "RemoveIPC=",
+    "KeyringMode=",
+    "RestrictSUIDSGID=",
+    "RestrictNamespaces=",
 ];
 
 /// One unit's file.
@@ -123,16 +123,12 @@ fn replaced(template: &str, begin: &str, value: &str) -> String {
 struct Filling {
     program: String,
     config: String,
-    is_user: bool,
     /// Directories that are written to, beside the unit's own.
     writable: Vec<String>,
-    /// Whether the configuration leaves these to the unit.
-    is_own_state: bool,
-    is_own_log: bool,
-    reaches_home: bool,
-    reaches_tmp: bool,
-    has_steps: bool,
-    memory_mib: u64,
+    /// How lines begin that are left out.
+    left_out: Vec<&'static str>,
+    /// How lines begin in whose place others stand.
+    instead: Vec<(&'static str, String)>,
 }
 
 impl Filling {
@@ -160,21 +156,36 @@ impl Filling {
         }
         writable.sort_unstable();
         writable.dedup();
+
+        let (mut left_out, mut instead) = (Vec::new(), Vec::new());
+        left_out.extend((!is_own_state).then_some("Environment=BACKUP_STATE_DIR="));
+        left_out.extend((!is_own_log).then_some("Environment=BACKUP_LOGGING__DIR="));
+        if jobs.iter().any(|job| !job.settings.steps.is_empty()) {
+            // What steps need is not known here; interpreters compile as they go.
+            left_out.extend(["MemoryMax=", "MemoryDenyWriteExecute="]);
+        }
+        let memory = jobs.iter().map(|job| job.settings.transfer.memory_bytes).max().unwrap_or_default();
+        instead.push(("MemoryMax=", format!("MemoryMax={}M", (memory >> 20) + BESIDE_MIB)));
         let reaches = |places: &[&str]| {
             writable.iter().chain(&read).any(|path| places.iter().any(|place| path.starts_with(place)))
         };
-        let memory = jobs.iter().map(|job| job.settings.transfer.memory_bytes).max().unwrap_or_default();
+        if reaches(&["/home", "/root", "/run/user"]) {
+            instead.push(("ProtectHome=", "ProtectHome=read-only".to_owned()));
+        }
+        if reaches(&["/tmp", "/var/tmp"]) {
+            instead.push(("PrivateTmp=", "PrivateTmp=no".to_owned()));
+        }
+        if place.is_user {
+            left_out.extend(OF_MACHINE);
+            instead.push(("EnvironmentFile=", "EnvironmentFile=-%E/s3backup/environment".to_owned()));
+            instead.push(("WantedBy=multi-user.target", "WantedBy=default.target".to_owned()));
+        }
         Self {
-            reaches_home: reaches(&["/home", "/root", "/run/user"]),
-            reaches_tmp: reaches(&["/tmp", "/var/tmp"]),
             program: quoted(&place.program),
             config: quoted(&config),
-            is_user: place.is_user,
             writable: writable.iter().map(|path| quoted(path)).collect(),
-            is_own_state,
-            is_own_log,
-            has_steps: jobs.iter().any(|job| !job.settings.steps.is_empty()),
-            memory_mib: (memory >> 20) + BESIDE_MIB,
+            left_out,
+            instead,
         }
     }
 
@@ -189,9 +200,11 @@ impl Filling {
             }
             // What is said of a line goes with it.
             let said = std::mem::take(&mut comments);
-            let Some(filled) = self.line(line) else { continue };
+            if self.left_out.iter().any(|begin| line.starts_with(begin)) {
+                continue;
+            }
             out.push_str(&said);
-            out.push_str(&filled);
+            out.push_str(&self.line(line));
             out.push('\n');
             if line == "ProtectSystem=strict" {
                 // One that is not there yet is no reason not to start.
@@ -205,29 +218,14 @@ impl Filling {
         out
     }
 
-    /// A line as it is to be; `None` where it is left out.
-    fn line(&self, line: &str) -> Option<String> {
-        let (name, value) = line.split_once('=').unwrap_or((line, ""));
-        if self.is_user && OF_MACHINE.contains(&name) {
-            return None;
+    fn line(&self, line: &str) -> String {
+        match self.instead.iter().find(|(begin, _)| line.starts_with(begin)) {
+            Some((_, other)) => other.clone(),
+            None if line.starts_with("ExecStart=") => {
+                line.replace(PROGRAM, &self.program).replace(CONFIG, &self.config)
+            }
+            None => line.to_owned(),
         }
-        Some(match (name, value) {
-            ("ExecStart", _) => line.replace(PROGRAM, &self.program).replace(CONFIG, &self.config),
-            ("EnvironmentFile", _) if self.is_user => "EnvironmentFile=-%E/s3backup/environment".to_owned(),
-            ("WantedBy", "multi-user.target") if self.is_user => "WantedBy=default.target".to_owned(),
-            ("Environment", _) if value.starts_with("BACKUP_STATE_DIR=") && !self.is_own_state => {
-                return None;
-            }
-            ("Environment", _) if value.starts_with("BACKUP_LOGGING__DIR=") && !self.is_own_log => {
-                return None;
-            }
-            ("ProtectHome", _) if self.reaches_home => "ProtectHome=read-only".to_owned(),
-            ("PrivateTmp", _) if self.reaches_tmp => "PrivateTmp=no".to_owned(),
-            // What steps need is not known here; interpreters compile as they go.
-            ("MemoryMax" | "MemoryDenyWriteExecute", _) if self.has_steps => return None,
-            ("MemoryMax", _) => format!("MemoryMax={}M", self.memory_mib),
-            _ => line.to_owned(),
-        })
     }
 }
 
