@@ -9,7 +9,6 @@ const SHOWN: usize = 4;
 
 /// Where credentials came from and how long they last. Holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Access {
     /// Where they were found, in words that fit behind "from".
     pub source: &'static str,

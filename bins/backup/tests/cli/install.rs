@@ -206,7 +206,7 @@ fn timers_elapse_when_the_job_is_due() {
             let [.., date, time, "UTC"] = words.as_slice() else { return None };
             format!("{date}T{time}Z").parse::<DateTime<Utc>>().ok()
         };
-        let elapsed: Vec<DateTime<Utc>> = said.expect(0).out.lines().filter_map(elapses).collect();
+        let timer: Vec<DateTime<Utc>> = said.expect(0).out.lines().filter_map(elapses).collect();
         let schedule = Schedule::new(cron, chrono_tz::Tz::UTC).unwrap();
         let mut due = Vec::new();
         let mut at = from;
@@ -214,7 +214,7 @@ fn timers_elapse_when_the_job_is_due() {
             at = schedule.next(at).unwrap().at;
             due.push(at);
         }
-        assert_eq!(elapsed, due, "{cron} as {calendar}: {}", said.out);
+        assert_eq!(timer, due, "{cron} as {calendar}: {}", said.out);
     }
 }
 

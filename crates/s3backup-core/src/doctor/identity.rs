@@ -5,9 +5,6 @@ use s3backup_transfer::{Access, Bucket, Error as TransferError};
 
 use super::Check;
 
-/// Credentials that end sooner than this and that nobody renews do not last for a run.
-const SOON: TimeDelta = TimeDelta::hours(12);
-
 /// How far the clocks may be apart before people are puzzled by times.
 const NOTICED: TimeDelta = TimeDelta::minutes(1);
 
@@ -36,11 +33,6 @@ pub(super) fn judge_access(access: Option<&Access>, now: DateTime<Utc>) -> Check
             NAME,
             format!("{who}: they ended at {until}"),
             "renew them: `aws sso login`, or a new session token",
-        ),
-        (Some(expiry), Some(until)) if expiry - now < SOON && !access.is_renewed => Check::warn(
-            NAME,
-            format!("{who}: they end at {until} and nothing renews them, so later runs fail"),
-            "use a source that is renewed: a role of the machine, or a profile",
         ),
         (_, Some(until)) => {
             let renewed = if access.is_renewed { "; renewed before that" } else { "" };
@@ -88,6 +80,29 @@ pub(super) fn judge_clock(ahead: Option<TimeDelta>) -> Check {
 mod tests {
     use super::super::CheckState;
     use super::*;
+
+    #[test]
+    fn credentials_that_end_and_are_not_renewed_are_told() {
+        let now = DateTime::from_timestamp(1_764_000_000, 0).unwrap();
+        let access = |expiry, is_temporary, is_renewed| Access {
+            source: "somewhere",
+            access_key_end: "MPLE".to_owned(),
+            expiry,
+            is_temporary,
+            is_renewed,
+        };
+        let hour = TimeDelta::hours(1);
+        for (access, state, said) in [
+            (access(None, false, false), CheckState::Ok, "without an end"),
+            (access(Some(now + hour), true, true), CheckState::Ok, "renewed before that"),
+            (access(Some(now - hour), true, true), CheckState::Fail, "they ended at"),
+            (access(None, true, false), CheckState::Warn, "nothing renews it"),
+        ] {
+            let check = judge_access(Some(&access), now);
+            assert!(check.state == state && check.message.contains(said), "{check:?}");
+        }
+        assert_eq!(judge_access(None, now).state, CheckState::Ok, "a client that was handed in");
+    }
 
     #[test]
     fn the_clock_may_be_a_minute_off_and_must_not_be_fifteen() {
