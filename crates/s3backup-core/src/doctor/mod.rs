@@ -112,8 +112,9 @@ impl Backup {
     /// credentials, clock, Slack without posting, sources, steps, disks, catalog, limits, and what triggers runs.
     ///
     /// Writes one small object below the control prefix and removes it where that is allowed; takes no lock, and changes
-    /// nothing else. Takes at most a minute, also where nothing answers. Dropping the future may leave the object, and a
-    /// multipart upload of it, in the bucket; a thread that hangs in a dead file system is left to itself.
+    /// nothing else. Nothing is waited for longer than half a minute, and the bucket is given up at the first request that
+    /// is not answered. Dropping the future may leave the object, and a multipart upload of it, in the bucket; a thread that
+    /// hangs in a dead file system is left to itself.
     pub async fn examine(&self, options: &DoctorOptions) -> Diagnosis {
         let job = &self.job;
         let root = options.root.clone();
