@@ -151,6 +151,15 @@ silence ends is told then. TIME is 2h, 20:00 (the next one in the job's time zon
   backup silence --until 2h
   backup silence --off")]
     Silence(Silence),
+    /// Check everything that a run needs, and say how to mend what is wrong
+    #[command(after_help = "\
+Each line is ok, warn or FAIL. Exit code 1 when there is a FAIL. One small object is written below the control prefix and
+removed again where that is allowed; nothing is posted to Slack (backup slack --test does). It needs no right that a run
+does not need: what is missing of those that it can do without is a warning.")]
+    Doctor,
+    /// Write what starts the backup by itself
+    #[command(subcommand)]
+    Install(Install),
     /// Everything end to end on generated data and an embedded S3 server, in under a minute
     Demo(Demo),
     /// Generate a deterministic fleet data set: trips by vehicle and day, with the faults of real data
@@ -351,6 +360,54 @@ pub(crate) struct History {
     /// How many runs
     #[arg(long, short = 'n', default_value_t = 30, value_name = "N")]
     pub(crate) limit: usize,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Install {
+    /// Write hardened systemd units, and say which commands put them to use
+    #[command(after_help = "\
+Look first at what would be written: backup install systemd --dry-run
+Paths, the timer's times and what the units may write come from the configuration. A unit that is there and differs is left
+alone without --force; changes of your own belong into a drop-in (systemctl edit UNIT).
+
+  backup install systemd                     the daemon, which runs all jobs of the configuration when they are due
+  backup install systemd --units timer       a timer and a oneshot service for each job (or --job NAME)
+  backup install systemd --units monitor     the dead-man's switch, for another machine")]
+    Systemd(InstallSystemd),
+}
+
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
+pub(crate) struct InstallSystemd {
+    /// Say what would be written and write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Which units
+    #[arg(long, value_enum, default_value_t = UnitsName::Daemon, value_name = "WHICH")]
+    pub(crate) units: UnitsName,
+    /// Units of the calling user's own systemd, not of the machine's
+    #[arg(long)]
+    pub(crate) user: bool,
+    /// The folder for the units [default: /etc/systemd/system, or ~/.config/systemd/user with --user]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: Option<PathBuf>,
+    /// Replace units that are there and differ
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Also run the systemctl commands that enable and start them
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) enable: bool,
+}
+
+/// Names of sets of units on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum UnitsName {
+    /// `backup schedule`, always running
+    Daemon,
+    /// `backup run`, when a timer says so
+    Timer,
+    /// `backup monitor`, every quarter of an hour
+    Monitor,
 }
 
 #[derive(Debug, Args)]

@@ -24,7 +24,12 @@ const CLEAR_LIMIT: Duration = Duration::from_millis(200);
 
 /// Whether stderr takes colour (<https://no-color.org>).
 pub(crate) fn has_colour() -> bool {
-    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    takes_colour(&io::stderr())
+}
+
+/// Whether this stream takes colour.
+pub(crate) fn takes_colour(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Prints why the command ended.

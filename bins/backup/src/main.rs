@@ -61,6 +61,10 @@ async fn dispatch(cli: Cli) -> Result<Exit, Stop> {
         Command::Report(arguments) => commands::report::run(&common, &arguments).await,
         Command::Slack(cli::Slack { test: _ }) => commands::slack::test(&common).await,
         Command::Silence(arguments) => commands::silence::run(&common, &arguments).await,
+        Command::Doctor => Box::pin(commands::doctor::run(&common)).await,
+        Command::Install(cli::Install::Systemd(arguments)) => {
+            commands::install::systemd(&common, &arguments).await
+        }
         Command::Demo(arguments) => commands::demo::run(&common, &arguments).await,
         Command::GenerateData(arguments) => commands::generate_data::run(&common, &arguments),
         Command::Completions { shell } => commands::shell::completions(shell),

@@ -69,6 +69,12 @@ impl Catalog {
         Ok(catalog)
     }
 
+    /// Reads the whole file and looks whether it is well formed: seconds for millions of files. What is wrong with it, if
+    /// anything is.
+    pub fn check(&self) -> Result<Option<String>, Error> {
+        self.with(sql::check)
+    }
+
     /// Whether this call to [`Catalog::open`] made it: there was no file, or an empty one.
     pub fn is_new(&self) -> bool {
         self.is_new

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{SecondsFormat, Utc};
@@ -52,6 +53,30 @@ impl JobLock {
         file.set_len(0).and_then(|()| file.write_all(note(holder).as_bytes())).map_err(failed("write"))?;
         Ok(Self { file })
     }
+}
+
+impl JobLock {
+    /// Who has the lock of the job whose directory is `dir`, in words for a person; `None` where nobody has it.
+    ///
+    /// Looks into the kernel's list of locks (`/proc/locks`) instead of trying to take this one, so that a process that
+    /// wants it at the same moment gets it. Where there is no such list, nobody seems to have it.
+    pub fn holder(dir: &Path) -> Option<String> {
+        let mut file = File::open(dir.join("lock")).ok()?;
+        let inode = file.metadata().ok()?.ino();
+        let locks = std::fs::read_to_string("/proc/locks").ok()?;
+        is_listed(&locks, inode).then(|| read_note(&mut file))
+    }
+}
+
+/// Whether a list of locks has one by `flock` on this inode. Its device is not compared: some file systems show another
+/// there than a file has.
+fn is_listed(locks: &str, inode: u64) -> bool {
+    // 1: FLOCK  ADVISORY  WRITE 4711 08:01:131074 0 EOF
+    locks.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let of = words.get(5).and_then(|place| place.rsplit(':').next()?.parse::<u64>().ok());
+        words.get(1) == Some(&"FLOCK") && of == Some(inode)
+    })
 }
 
 impl Drop for JobLock {

@@ -58,6 +58,7 @@ pub use error::{Error, Problem};
 pub use explain::Explained;
 pub use load::{Loaded, load, load_all};
 pub use request::{Override, Request};
+pub use search::check_writers;
 pub use settings::{Logging, Prune, Settings};
 pub use template::template;
-pub use tolerant::tolerant_start;
+pub use tolerant::{tolerant_settings, tolerant_start};

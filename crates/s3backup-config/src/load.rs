@@ -118,7 +118,7 @@ fn invalid(mut problems: Vec<Problem>, lines: &Lines) -> Error {
 }
 
 /// Defaults that depend on the machine.
-fn computed(request: &Request) -> Layer {
+pub(crate) fn computed(request: &Request) -> Layer {
     let host = s3backup_model::Name::lossy(&request.host_name).to_string();
     let state_dir = default_state_dir(request).map(|dir| dir.display().to_string());
     let values = [("host", Some(host)), ("state_dir", state_dir)];

@@ -90,6 +90,17 @@ fn read(file: &File, shown: PathBuf, path: PathBuf) -> Result<Found, Error> {
     }
 }
 
+/// Whether nobody but root and the caller can have written a configuration, which can run programs.
+///
+/// A file that is found without being named is not read otherwise; for one that is named, this is only good to know.
+///
+/// # Errors
+/// [`Error::Untrusted`] says who else can, and the command that mends it; [`Error::Read`] if the file is not there.
+pub fn check_writers(path: &Path, user: u32) -> Result<(), Error> {
+    let (_, metadata) = open(path).map_err(|cause| Error::Read { path: path.to_owned(), cause })?;
+    check_owner(path, &metadata, user)
+}
+
 fn check_owner(shown: &Path, metadata: &Metadata, user: u32) -> Result<(), Error> {
     let untrusted = |why: String, command: &str| Error::Untrusted {
         path: shown.to_owned(),

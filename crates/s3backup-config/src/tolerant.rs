@@ -1,6 +1,6 @@
 //! Reads who is told out of a configuration that cannot be used, so that somebody can be told that it cannot.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::providers::{Format as _, Json, Yaml};
@@ -10,42 +10,29 @@ use s3backup_core::{FailedStart, Slack};
 use s3backup_model::Name;
 
 use crate::layers::{Layer, Merged};
+use crate::load::computed;
 use crate::parse::{self, Format, Lines};
-use crate::raw::{RawAlert, RawSlack};
+use crate::raw::{Raw, RawAlert, RawSlack};
 use crate::resolve::{Resolver, default_state_dir};
-use crate::schema::{self, Kind, SETTINGS};
+use crate::schema::{self, Key, Kind, OPTIONAL, SETTINGS};
 use crate::search::{self, Found};
-use crate::{Request, environment, slack};
+use crate::settings::Settings;
+use crate::{Request, check, environment, slack};
 
 /// The job, the host and who is told of it, from a configuration that [`load`](crate::load) refuses, as far as they can
 /// be read: keys that cannot be are passed over, and of a broken file only the broken table is lost.
 ///
 /// `None` if what is left leads to nobody. A file that somebody else could have written is not read here either.
 pub fn tolerant_start(request: &Request) -> Option<FailedStart> {
-    let found = search::find(request).ok();
-    let mut dict = found.as_ref().map_or_else(Dict::new, read);
-    let environment = environment::layers(request, &mut Vec::new(), &mut Vec::new());
-
-    let of_environment = |name: &str| environment.iter().find_map(|layer| text(layer.dict(), name));
-    let job = request.job.clone().or_else(|| of_environment("job")).or_else(|| only_job(&dict));
-    let mut layers = vec![];
-    if let Some(Value::Dict(_, mut jobs)) = dict.remove("job")
-        && let Some(Value::Dict(_, of_job)) = job.as_ref().and_then(|job| jobs.remove(job))
-    {
-        layers.push(Layer::new("file", of_job));
-    }
-    layers.insert(0, Layer::new("file", dict));
-    layers.extend(environment);
-
-    let tree = Merged::new(layers, String::new(), Lines::new(), None).tree;
+    let read = Tolerant::read(request);
+    let tree = Merged::new(read.layers, String::new(), Lines::new(), None).tree;
     let host = text(&tree, "host").unwrap_or_else(|| request.host_name.clone());
-    let folder = found.as_ref().map_or(request.current_dir.as_path(), Found::folder);
     let table = |name| tree.get(name).and_then(Value::as_dict);
-    let mut start = FailedStart::new(Name::lossy(job.as_deref().unwrap_or("backup")), Name::lossy(&host));
-    start.slack = table("slack").and_then(|given| options(request, folder, given));
-    start.command = table("alert").and_then(|given| command(request, folder, given));
+    let mut start = FailedStart::new(Name::lossy(read.job.as_deref().unwrap_or("backup")), Name::lossy(&host));
+    start.slack = table("slack").and_then(|given| options(request, &read.folder, given));
+    start.command = table("alert").and_then(|given| command(request, &read.folder, given));
     let state_dir =
-        text(&tree, "state_dir").map(|dir| Resolver::new(request, folder).absolute(Path::new(&dir)));
+        text(&tree, "state_dir").map(|dir| Resolver::new(request, &read.folder).absolute(Path::new(&dir)));
     start.state_dir = state_dir.or_else(|| default_state_dir(request));
     (start.slack.is_some() || start.command.is_some()).then_some(start)
 }
@@ -53,6 +40,80 @@ pub fn tolerant_start(request: &Request) -> Option<FailedStart> {
 fn command(request: &Request, folder: &Path, given: &Dict) -> Option<AlertCommand> {
     let raw: RawAlert = Value::from(valid("alert", given)).deserialize().ok()?;
     Resolver::new(request, folder).alert(raw)
+}
+
+/// The settings of a configuration that [`load`](crate::load) refuses, with defaults in place of all that cannot be: good
+/// enough to look at what they lead to, and not to back up with.
+///
+/// `None` if too little is left: no source, no bucket.
+pub fn tolerant_settings(request: &Request) -> Option<Settings> {
+    let read = Tolerant::read(request);
+    let job = read.job.map(|job| Dict::from([("job".to_owned(), Value::from(job))]));
+    let layers: Vec<Dict> = std::iter::once(computed(request).dict())
+        .chain(read.layers.iter().map(Layer::dict))
+        .chain(&job)
+        .map(|dict| sieve(dict, SETTINGS))
+        .collect();
+    // A table that means something by its presence may have lost what it needs.
+    [&[][..], &OPTIONAL].into_iter().find_map(|dropped| {
+        let layers = layers.iter().cloned().map(|mut dict| {
+            dict.retain(|name, _| !dropped.contains(&name.as_str()));
+            Layer::new("file", dict)
+        });
+        let tree = Merged::new(layers.collect(), String::new(), Lines::new(), None).tree;
+        let raw: Raw = Value::from(tree).deserialize().ok()?;
+        Resolver::new(request, &read.folder).settings(raw)
+    })
+}
+
+/// Only what is known and holds what it may.
+fn sieve(dict: &Dict, keys: &[Key]) -> Dict {
+    let kept = |(name, value): (&String, &Value)| {
+        let key = schema::find(keys, name)?;
+        let value = match (key.kind, value) {
+            (Kind::Table(keys), Value::Dict(tag, dict)) => Value::Dict(*tag, sieve(dict, keys)),
+            (Kind::Tables(keys), Value::Array(tag, items)) => {
+                let items = items.iter().filter_map(|item| Some(Value::from(sieve(item.as_dict()?, keys))));
+                Value::Array(*tag, items.collect())
+            }
+            (_, value) => {
+                let mut is_good = true;
+                check::value(value, key, name, &mut |_, _| is_good = false);
+                is_good.then(|| value.clone())?
+            }
+        };
+        Some((name.clone(), value))
+    };
+    dict.iter().filter_map(kept).collect()
+}
+
+/// What can be read of a configuration.
+struct Tolerant {
+    job: Option<String>,
+    folder: PathBuf,
+    /// The file, the job's table in it, the environment.
+    layers: Vec<Layer>,
+}
+
+impl Tolerant {
+    fn read(request: &Request) -> Self {
+        let found = search::find(request).ok();
+        let mut dict = found.as_ref().map_or_else(Dict::new, read);
+        let environment = environment::layers(request, &mut Vec::new(), &mut Vec::new());
+
+        let of_environment = |name: &str| environment.iter().find_map(|layer| text(layer.dict(), name));
+        let job = request.job.clone().or_else(|| of_environment("job")).or_else(|| only_job(&dict));
+        let mut layers = vec![];
+        if let Some(Value::Dict(_, mut jobs)) = dict.remove("job")
+            && let Some(Value::Dict(_, of_job)) = job.as_ref().and_then(|job| jobs.remove(job))
+        {
+            layers.push(Layer::new("file", of_job));
+        }
+        layers.insert(0, Layer::new("file", dict));
+        layers.extend(environment);
+        let folder = found.as_ref().map_or(request.current_dir.as_path(), Found::folder).to_owned();
+        Self { job, folder, layers }
+    }
 }
 
 /// All that can be used together; else the bot alone, else the webhook alone; and each without mentions and choices if
@@ -74,7 +135,7 @@ fn valid(table: &str, given: &Dict) -> Dict {
     let Some(Kind::Table(keys)) = schema::find(SETTINGS, table).map(|key| key.kind) else {
         return Dict::new();
     };
-    let value = |key: &schema::Key| {
+    let value = |key: &Key| {
         let fits = given.get(key.name).filter(|value| key.kind.check(value).is_ok()).cloned();
         fits.or_else(|| key.default.map(|default| key.kind.read(default)))
     };

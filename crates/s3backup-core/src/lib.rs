@@ -133,6 +133,7 @@ mod verify;
 mod view;
 
 pub mod alert;
+pub mod doctor;
 
 pub use adopt::{AdoptOptions, AdoptReport};
 pub use backup::{Backup, BackupBuilder, Clock, Run};

@@ -10,7 +10,7 @@ use s3backup_transfer::crc64nvme_base64;
 use crate::Error;
 use crate::backup::Job;
 
-const DATABASE: &str = "catalog.db";
+pub(crate) const DATABASE: &str = "catalog.db";
 
 /// A catalog that is asked on threads that may block. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -42,6 +42,8 @@ operations! {
     GetBucketLocation,
     /// Whether a bucket keeps old versions.
     GetBucketVersioning,
+    /// The lifecycle rules of a bucket.
+    GetBucketLifecycleConfiguration,
     /// The first version of LIST.
     ListObjects,
     /// The second version of LIST.
@@ -149,6 +151,7 @@ fn of_bucket(method: &Method, query: &str) -> Operation {
     match *method {
         Method::GET if has("location") => Operation::GetBucketLocation,
         Method::GET if has("versioning") => Operation::GetBucketVersioning,
+        Method::GET if has("lifecycle") => Operation::GetBucketLifecycleConfiguration,
         Method::GET if has("uploads") => Operation::ListMultipartUploads,
         Method::GET if has("versions") => Operation::ListObjectVersions,
         Method::POST if has("delete") => Operation::DeleteObjects,
@@ -200,6 +203,8 @@ mod tests {
             ("GET", "/b?uploads", Operation::ListMultipartUploads, ""),
             ("GET", "/b?uploads&prefix=a%20b%2F", Operation::ListMultipartUploads, "a b/"),
             ("POST", "/b?delete", Operation::DeleteObjects, ""),
+            ("GET", "/b?lifecycle", Operation::GetBucketLifecycleConfiguration, ""),
+            ("PUT", "/b?lifecycle", Operation::Other, ""),
             ("GET", "/b?policy", Operation::Other, ""),
             ("PUT", "/b/a%20b/c+d?x-id=PutObject", Operation::PutObject, "a b/c+d"),
             ("PUT", "/b/k?partNumber=1&uploadId=2", Operation::UploadPart, "k"),

@@ -18,7 +18,7 @@ use crate::reply::{Dialect, Verdict, judge};
 use crate::{Cause, Error, Limits, MessageRef, Pace, Place, Secret, SlackOptions, TokioPace};
 
 /// One request, from the connection to the last byte of the reply.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Less than a request's, so that a connection that never came about is told apart from a lost reply.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A wait must leave at least this much for the attempt that it is for.
@@ -35,14 +35,14 @@ const REPEAT_NOTE: &str = "may be a repeat: the reply to an earlier attempt was 
 /// Cheap to clone; may be shared and used by several tasks at once.
 #[derive(Clone)]
 pub struct Slack {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     pace: Arc<dyn Pace>,
 }
 
-struct Shared {
-    http: reqwest::Client,
-    endpoint: Endpoint,
-    secrets: Vec<Secret>,
+pub(crate) struct Shared {
+    pub(crate) http: reqwest::Client,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) secrets: Vec<Secret>,
     on: BTreeSet<AlertKind>,
     mentions: Vec<Mention>,
     time_limit: Duration,
@@ -293,7 +293,7 @@ fn client_error(error: reqwest::Error, secrets: &[Secret]) -> Error {
 }
 
 /// The options let only such tokens through as fit in a header.
-fn bearer(token: &Secret) -> HeaderValue {
+pub(crate) fn bearer(token: &Secret) -> HeaderValue {
     let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose()))
         .unwrap_or_else(|_| HeaderValue::from_static("Bearer"));
     value.set_sensitive(true);
@@ -306,7 +306,7 @@ fn no_reply(error: reqwest::Error, secrets: &[Secret]) -> Verdict {
 }
 
 /// The first [`MAX_REPLY_BYTES`] of the body.
-async fn read_bounded(response: &mut reqwest::Response) -> reqwest::Result<Vec<u8>> {
+pub(crate) async fn read_bounded(response: &mut reqwest::Response) -> reqwest::Result<Vec<u8>> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         let room = MAX_REPLY_BYTES - body.len();

@@ -37,6 +37,7 @@
 //!
 //! What it does not do: decide what is worth an alert, or remember which message belongs to which trouble.
 
+mod account;
 mod client;
 mod error;
 mod limits;
@@ -50,6 +51,7 @@ mod reply;
 mod secret;
 mod text;
 
+pub use account::{Account, Channel};
 pub use client::{Sent, Slack};
 pub use error::{Cause, Error};
 pub use limits::Limits;

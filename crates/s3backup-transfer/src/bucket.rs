@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use tokio::time::Instant;
 
+use crate::access::Access;
 use crate::body::Progress;
 use crate::clock::ServerClock;
 use crate::level::Sign;
@@ -29,6 +30,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub struct Bucket {
     pub(crate) client: Client,
     pub(crate) name: Arc<str>,
+    /// Whose requests these are, where this crate found the credentials.
+    pub(crate) access: Option<Arc<Access>>,
     endpoint: Option<Arc<str>>,
     backoff: Arc<Backoff>,
     tempo: Arc<Tempo>,
@@ -130,6 +133,7 @@ impl Bucket {
         Self {
             client,
             name: name.into(),
+            access: None,
             endpoint: endpoint.map(Into::into),
             backoff: Arc::new(Backoff::new(RetrySettings::default())),
             tempo: Arc::default(),
@@ -137,6 +141,11 @@ impl Bucket {
             clock: ServerClock::default(),
             wire: None,
         }
+    }
+
+    pub(crate) fn with_access(mut self, access: Access) -> Self {
+        self.access = Some(Arc::new(access));
+        self
     }
 
     pub(crate) fn with_wire(mut self, wire: Option<Wire>) -> Self {

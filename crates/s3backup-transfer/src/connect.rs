@@ -18,6 +18,7 @@ use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 
+use crate::access::Access;
 use crate::wire::{Wire, ca_bundle, read_bundle};
 use crate::{Bucket, Error, HttpPath};
 
@@ -105,7 +106,7 @@ impl Bucket {
         let provider = config.credentials_provider().ok_or_else(|| Error::NoCredentials {
             cause: "no provider of credentials is configured".into(),
         })?;
-        ask_for_credentials(&provider).await?;
+        let access = Access::of(&ask_for_credentials(&provider).await?);
 
         // The order of the SDK: what is said here, then what the environment says of S3, then of all services.
         let endpoint = options
@@ -129,7 +130,7 @@ impl Bucket {
             HttpPath::Fast => Wire::open(&client, &options.bucket, provider).await?,
             HttpPath::Sdk => None,
         };
-        Ok(Self::new(client, options.bucket.clone(), endpoint).with_wire(wire))
+        Ok(Self::new(client, options.bucket.clone(), endpoint).with_access(access).with_wire(wire))
     }
 
     /// Uses a client that exists: its credentials, region, endpoint and HTTP client.

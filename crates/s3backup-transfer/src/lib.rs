@@ -25,6 +25,7 @@
 //! - Bytes of files go no faster than [`TransferSettings::bandwidth`] says.
 //! - Memory is bounded by [`TransferSettings::memory_bytes`] and the number of requests, whatever the files are.
 
+mod access;
 mod bandwidth;
 mod batch;
 mod body;
@@ -47,6 +48,7 @@ mod listing;
 mod multipart;
 mod object;
 mod pace;
+mod probe;
 mod proof;
 mod put;
 mod queue;
@@ -62,6 +64,7 @@ mod wire;
 /// The AWS SDK for S3, for callers that hand in a client of their own.
 pub use aws_sdk_s3;
 
+pub use access::Access;
 pub use bandwidth::{Bandwidth, Rate};
 pub use bucket::Bucket;
 pub use checksum::{ChecksumKind, crc64nvme_base64};
@@ -76,6 +79,7 @@ pub use journal::{JournalError, OpenUpload, UploadJournal};
 pub use known::Known;
 pub use listing::{Listed, ListedFolders, ListedObject};
 pub use object::ObjectInfo;
+pub use probe::Lifecycle;
 pub use read::MAX_READS;
 pub use retry::RetrySettings;
 pub use settings::{

@@ -61,7 +61,7 @@ impl ObjectInfo {
     }
 
     /// The checksum in one algorithm, if the server shows it.
-    pub(crate) fn checksum(&self, kind: ChecksumKind) -> Option<&str> {
+    pub fn checksum(&self, kind: ChecksumKind) -> Option<&str> {
         match kind {
             ChecksumKind::Crc64Nvme => self.crc64nvme.as_deref(),
             ChecksumKind::Crc32c => self.crc32c.as_deref(),

@@ -3,9 +3,11 @@
 pub(crate) mod adopt;
 pub(crate) mod config;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod generate_data;
 pub(crate) mod history;
 pub(crate) mod init;
+pub(crate) mod install;
 pub(crate) mod ls;
 pub(crate) mod monitor;
 pub(crate) mod plan;

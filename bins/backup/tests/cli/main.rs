@@ -3,8 +3,12 @@
 
 mod alerts;
 mod commands;
+mod deploy;
+mod doctor;
+mod install;
 mod memory;
 mod monitor;
+mod policy;
 mod prune;
 mod restore;
 mod run;

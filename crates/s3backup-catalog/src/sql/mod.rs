@@ -18,13 +18,19 @@ pub(crate) mod young;
 
 use std::path::Path;
 
-use rusqlite::ErrorCode;
+use rusqlite::{Connection, ErrorCode};
 use s3backup_model::Key;
 
 use crate::error::Error;
 
 pub(crate) use open::{open, open_temporary};
 pub(crate) use schema::migrate;
+
+/// The first thing that is wrong with the form of the file, if anything is.
+pub(crate) fn check(connection: &Connection) -> Result<Option<String>, Trouble> {
+    let said: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    Ok((said != "ok").then_some(said))
+}
 
 /// What went wrong, before it is said of which file.
 #[derive(Debug)]

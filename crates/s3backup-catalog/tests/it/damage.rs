@@ -164,3 +164,16 @@ fn a_whole_catalog_gives_every_row() {
     assert_eq!(known(&catalog, source, 1024).len(), FILES);
     assert_eq!(state(&catalog, destination, 1000).len(), FILES);
 }
+
+#[test]
+fn a_check_finds_what_no_reading_has_met() {
+    let (_dir, file) = filled();
+    assert_eq!(Catalog::open(&file).unwrap().check().unwrap(), None);
+    // A page far behind what opening reads.
+    let mut bytes = fs::read(&file).unwrap();
+    let page = bytes.len() / 2 / 4096 * 4096;
+    bytes[page..page + 4096].fill(0x5a);
+    fs::write(&file, bytes).unwrap();
+    let found = Catalog::open(&file).and_then(|catalog| catalog.check());
+    assert!(found.as_ref().map_or_else(Error::is_corrupt, Option::is_some), "{found:?}");
+}

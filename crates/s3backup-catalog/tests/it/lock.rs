@@ -23,7 +23,11 @@ fn the_second_learns_who_is_first() {
         "{said}"
     );
     assert!(!said.contains("prune"), "{said}");
+    let holder = JobLock::holder(&job).unwrap();
+    assert!(holder.starts_with("backup run (process "), "{holder}");
     drop(first);
+    assert_eq!(JobLock::holder(&job), None);
+    assert_eq!(JobLock::holder(&dir.path().join("other")), None);
     JobLock::acquire(&job, "backup prune").unwrap();
 }
 

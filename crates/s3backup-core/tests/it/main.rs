@@ -7,6 +7,7 @@ mod alerts;
 mod audience;
 mod bench;
 mod cancel;
+mod doctor;
 mod drills;
 mod due;
 mod events;

@@ -6,6 +6,7 @@
     reason = "helpers of tests fail by panicking"
 )]
 
+mod account;
 mod fake_slack;
 mod post;
 mod secrets;

@@ -2,8 +2,11 @@
 
 use std::sync::LazyLock;
 
-use s3backup_transfer::aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
-use s3backup_transfer::{ChecksumKind, DownloadLimits, Error, Pin, crc64nvme_base64};
+use s3backup_transfer::aws_sdk_s3::types::{
+    AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, BucketVersioningStatus, ExpirationStatus,
+    LifecycleRule, LifecycleRuleFilter, VersioningConfiguration,
+};
+use s3backup_transfer::{ChecksumKind, DownloadLimits, Error, Lifecycle, Pin, crc64nvme_base64};
 
 use crate::common::{MIB, Store, noise};
 use crate::moto::{ACCESS_KEY, Moto, SECRET_KEY};
@@ -68,4 +71,23 @@ async fn a_write_names_its_version() {
     let pin = Pin { version_id: written.version_id, etag: Some(written.etag) };
     let (got, file) = download(&store, &bucket, "control", &pin, b"one").await;
     assert_eq!((got.unwrap().size, &file[..]), (3, &b"one"[..]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_bucket_does_with_open_uploads_is_read() {
+    let store = versioned_store().await;
+    let bucket = store.bucket();
+    assert_eq!(bucket.lifecycle("trips/").await, Lifecycle::Keeps);
+    assert!(bucket.server_time().await.is_some());
+
+    let abort = AbortIncompleteMultipartUpload::builder().days_after_initiation(7).build();
+    let rule = LifecycleRule::builder()
+        .status(ExpirationStatus::Enabled)
+        .filter(LifecycleRuleFilter::builder().prefix("trips/").build())
+        .abort_incomplete_multipart_upload(abort);
+    let rules = BucketLifecycleConfiguration::builder().rules(rule.build().unwrap()).build().unwrap();
+    let put = store.client.put_bucket_lifecycle_configuration().bucket(&store.name);
+    put.lifecycle_configuration(rules).send().await.unwrap();
+    assert_eq!(bucket.lifecycle("trips/").await, Lifecycle::Aborts { days: 7 });
+    assert_eq!(bucket.lifecycle("logs/").await, Lifecycle::Keeps);
 }
