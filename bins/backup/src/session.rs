@@ -1,6 +1,6 @@
 //! From the configuration to a backup that can run: what the commands share.
 
-use chrono::{DateTime, FixedOffset, Utc};
+use chrono::Utc;
 use s3backup_config::{Loaded, Request, Settings};
 use s3backup_core::{Backup, BackupBuilder, StartAlert, Trigger, line_of};
 use s3backup_local_s3::LocalS3;

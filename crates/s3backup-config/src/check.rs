@@ -2,7 +2,6 @@
 
 use figment::value::{Dict, Value};
 
-use crate::kind::not_built;
 use crate::layers::join;
 use crate::nearest::nearest;
 use crate::say::RATES_EXAMPLE;
@@ -134,8 +133,7 @@ fn is_credential(name: &str) -> bool {
 }
 
 fn known(keys: &[Key]) -> String {
-    let built = keys.iter().filter(|key| !matches!(key.kind, Kind::NotBuilt(_)));
-    built.map(|key| key.name).collect::<Vec<_>>().join(", ")
+    keys.iter().map(|key| key.name).collect::<Vec<_>>().join(", ")
 }
 
 /// Where else a key of this name is known, in words.
@@ -167,7 +165,6 @@ pub(crate) fn lookup(segments: &[String]) -> Lookup {
             (_, []) => return Lookup::Key(key, path),
             (Kind::Table(inner), _) => keys = inner,
             (Kind::Map | Kind::SecretMap, [_]) => return Lookup::Entry,
-            (Kind::NotBuilt(what), _) => return Lookup::Wrong(not_built(what), path),
             (Kind::Tables(_), _) => {
                 let message = format!(
                     "set all of them, as a list of tables: BACKUP_{}='[{{ … }}]'",

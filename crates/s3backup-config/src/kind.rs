@@ -48,7 +48,6 @@ impl Kind {
             Self::Variable => text.is_some_and(is_variable),
             Self::SecretPath => text.is_some_and(is_secret_path),
             Self::Only(only, what) => return only_one(value, only, what),
-            Self::NotBuilt(what) => return Err(not_built(what)),
             Self::Table(_) | Self::Tables(_) => false,
         };
         if fits { Ok(()) } else { Err(self.complain(value)) }

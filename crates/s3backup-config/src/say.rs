@@ -87,7 +87,6 @@ impl Kind {
             Self::Variable => "the name of an environment variable that holds the secret".to_owned(),
             Self::SecretPath => "the path of a file that holds the secret".to_owned(),
             Self::Only(only, _) => format!("\"{only}\""),
-            Self::NotBuilt(_) => "nothing".to_owned(),
             Self::Table(_) => "a table".to_owned(),
             Self::Tables(_) => "a list of tables".to_owned(),
         }

@@ -67,8 +67,6 @@ pub(crate) enum Kind {
     Secret,
     /// One value until the rest is built: the value, and what the rest is.
     Only(&'static str, &'static str),
-    /// Nothing until it is built.
-    NotBuilt(&'static str),
     /// A table of keys.
     Table(&'static [Key]),
     /// A list of such tables.

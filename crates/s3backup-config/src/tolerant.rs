@@ -28,7 +28,8 @@ pub fn tolerant_start(request: &Request) -> Option<FailedStart> {
     let tree = Merged::new(read.layers, String::new(), Lines::new(), None).tree;
     let host = text(&tree, "host").unwrap_or_else(|| request.host_name.clone());
     let table = |name| tree.get(name).and_then(Value::as_dict);
-    let mut start = FailedStart::new(Name::lossy(read.job.as_deref().unwrap_or("backup")), Name::lossy(&host));
+    let mut start =
+        FailedStart::new(Name::lossy(read.job.as_deref().unwrap_or("backup")), Name::lossy(&host));
     start.slack = table("slack").and_then(|given| options(request, &read.folder, given));
     start.command = table("alert").and_then(|given| command(request, &read.folder, given));
     let state_dir =

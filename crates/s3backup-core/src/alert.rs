@@ -189,6 +189,18 @@ fn bare(job: Name, host: Name, at: DateTime<FixedOffset>) -> Alert {
     }
 }
 
+/// One of words alone.
+fn plain(
+    kind: AlertKind,
+    job: Name,
+    host: Name,
+    at: DateTime<FixedOffset>,
+    headline: String,
+    message: String,
+) -> Alert {
+    Alert { kind, headline, message, ..bare(job, host, at) }
+}
+
 /// With a capital letter at its beginning.
 fn sentence(text: &str) -> String {
     let mut rest = text.chars();
@@ -198,20 +210,38 @@ fn sentence(text: &str) -> String {
 /// The alert of a run that could not even begin, such as with a broken configuration.
 pub fn of_start(job: Name, host: Name, at: DateTime<FixedOffset>, message: String) -> Alert {
     let headline = format!("Backup {job} on {host} could not start");
-    Alert { headline, message, ..bare(job, host, at) }
+    plain(AlertKind::Failed, job, host, at, headline, message)
 }
 
 /// A message by itself, to see whether it arrives.
 pub fn of_test(job: Name, host: Name, at: DateTime<FixedOffset>) -> Alert {
     let headline = format!("Test: alerts of backup {job} on {host} arrive here");
     let message = "Somebody asked for this message. Nothing is wrong.".to_owned();
-    Alert { kind: AlertKind::Success, headline, message, ..bare(job, host, at) }
+    plain(AlertKind::Success, job, host, at, headline, message)
+}
+
+/// The alert that nobody watches a backup any more: no monitor has looked since `last`.
+pub(crate) fn of_unwatched(
+    job: Name,
+    host: Name,
+    at: DateTime<FixedOffset>,
+    last: DateTime<FixedOffset>,
+) -> Alert {
+    Alert {
+        kind: AlertKind::Unwatched,
+        headline: format!("Backup {job} on {host} is not watched any more"),
+        message: format!(
+            "No `backup monitor` has looked at the bucket since {}. While that is so, nobody hears of it when this machine is gone. See to the machine that runs the monitor, and to its schedule.",
+            monitor::time(last)
+        ),
+        ..bare(job, host, at)
+    }
 }
 
 /// The alert of a monitor that could not even begin.
 pub fn of_blind_monitor(job: Name, host: Name, at: DateTime<FixedOffset>, message: String) -> Alert {
     let headline = format!("The monitor on {host} could not start: nobody watches the backups");
-    Alert { headline, message, ..bare(job, host, at) }
+    plain(AlertKind::Failed, job, host, at, headline, message)
 }
 
 pub(crate) fn files_of(count: u64) -> String {

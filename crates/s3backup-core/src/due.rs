@@ -60,7 +60,7 @@ impl Duty {
         let mut open = catalog.open_due(now, MAX_DUE)?;
         if !options.catch_up {
             // What was missed before the newest stays missed.
-            let newest = Self::newest(catalog, now)?;
+            let newest = Self::in_ledger(catalog, now)?.map(|due| due.at);
             open.retain(|due| Some(due.at) == newest);
         }
         Ok(Self { open, is_too_much })
@@ -68,9 +68,7 @@ impl Duty {
 
     /// The newest due time until then and what has become of it, as far as it was kept by now. Writes nothing.
     pub(crate) fn newest(catalog: &Catalog, until: DateTime<Utc>) -> Result<Option<DueRow>, CatalogError> {
-        let kept_by = catalog.setting(SCHEDULE)?.and_then(|text| parse(&text));
-        let through = catalog.setting(THROUGH)?.and_then(|text| text.parse::<DateTime<Utc>>().ok());
-        if let (Some(kept_by), Some(through)) = (kept_by, through)
+        if let Some((kept_by, through)) = Self::kept(catalog)?
             && let Some(time) = kept_by.previous(until).filter(|time| time.at > through)
         {
             return Ok(Some(DueRow {
@@ -81,8 +79,7 @@ impl Duty {
                 run: None,
             }));
         }
-        let behind = until + TimeDelta::microseconds(1);
-        Ok(catalog.due_in(DateTime::UNIX_EPOCH, behind, 1)?.pop())
+        Self::in_ledger(catalog, until)
     }
 
     /// Remembers until when the ledger is kept. A clock that was set back takes nothing from it and adds nothing: what it shows
@@ -103,10 +100,10 @@ impl Duty {
         Ok(kept_by.zip(through))
     }
 
-    /// The newest due time at or before `now` that the ledger has. A clock that was once ahead has left later ones.
-    fn newest(catalog: &Catalog, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, CatalogError> {
-        let newest = catalog.due_in(DateTime::UNIX_EPOCH, now + TimeDelta::seconds(1), 1)?;
-        Ok(newest.first().map(|due| due.at))
+    /// The newest due time until then that the ledger has. A clock that was once ahead has left later ones.
+    fn in_ledger(catalog: &Catalog, until: DateTime<Utc>) -> Result<Option<DueRow>, CatalogError> {
+        let behind = until + TimeDelta::microseconds(1);
+        Ok(catalog.due_in(DateTime::UNIX_EPOCH, behind, 1)?.pop())
     }
 
     /// What the ledger says at `now`, without bringing it up to then. `None` when none is kept.
@@ -122,7 +119,7 @@ impl Duty {
             // What is partial has had its run.
             let missed =
                 catalog.open_due(now, MAX_DUE)?.into_iter().rfind(|due| due.state == DueState::Missed);
-            let newest = Self::newest(catalog, now)?;
+            let newest = Self::in_ledger(catalog, now)?.map(|due| due.at);
             is_missed = missed.is_some_and(|due| options.catch_up || Some(due.at) == newest);
         }
         Ok(Some(Ledger { is_missed, is_current }))

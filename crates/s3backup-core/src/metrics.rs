@@ -23,6 +23,7 @@ const PUSH_LIMIT: Duration = Duration::from_secs(10);
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Where metrics go, checked.
+#[derive(Clone)]
 pub(crate) struct Publisher {
     textfile: Option<PathBuf>,
     gateway: Option<(Client, Url)>,

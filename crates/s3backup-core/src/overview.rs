@@ -6,12 +6,14 @@ use std::time::Duration;
 use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
 use s3backup_catalog::{Catalog, Error as CatalogError};
 use s3backup_model::{DueRef, DueState, Fatal, Latest, Outcome, RunReport, RunSummary};
-use s3backup_report::{Failures, JobPage, Running};
+use s3backup_report::{Failures, JobPage, Running, Trouble};
 
 use crate::backup::{Backup, Job};
+use crate::ending::local;
 use crate::options::ScheduleOptions;
 use crate::state::report_of;
 use crate::status::Standing;
+use crate::trouble::OpenTrouble;
 use crate::{Error, latest};
 
 /// The most due times that are shown: more than a year of daily ones.
@@ -26,8 +28,8 @@ const REPORT_LIMIT: Duration = Duration::from_secs(5);
 impl Backup {
     /// All that a status page and metrics show of the job. Read as by [`Backup::status`], but that a job that never ran is a
     /// page without runs. What went wrong in the last run that was not a success comes from the catalog or, within 5 s, from
-    /// its report in the bucket, and is left out where neither has it. Troubles and alerts are left empty, and so is the
-    /// progress of a run: whoever runs it knows it.
+    /// its report in the bucket, and is left out where neither has it. The progress of a run is left out: whoever runs it
+    /// knows it.
     ///
     /// # Errors
     /// [`Error::Catalog`], or [`Error::Transfer`] where the bucket is asked because there is no catalog.
@@ -48,7 +50,7 @@ impl Backup {
     }
 
     /// What is known of a job without its runs.
-    fn blank_page(&self) -> JobPage {
+    pub(crate) fn blank_page(&self) -> JobPage {
         let job = &self.job;
         let mut page = JobPage::new(job.name.clone(), job.host.clone(), job.destination_url());
         page.schedule = job.schedule.as_ref().map(latest::schedule_of);
@@ -116,6 +118,15 @@ fn page_of(backup: &Backup, standing: Standing) -> JobPage {
     page.runs.truncate(Latest::MAX_RUNS);
     page.failures = failures;
     page.verified = status.verified;
+    let waiting = status.alerts.delivery.waiting + status.alerts.delivery.refused;
+    page.alerts_waiting = waiting;
+    let shown = |trouble: OpenTrouble| Trouble {
+        kind: trouble.kind,
+        since: local(&backup.job, trouble.since),
+        headline: trouble.headline,
+        is_undelivered: trouble.told_at.is_none() && waiting > 0,
+    };
+    page.troubles = status.alerts.open.into_iter().map(shown).collect();
     page
 }
 

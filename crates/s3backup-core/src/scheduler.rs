@@ -11,8 +11,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use s3backup_model::Name;
+use s3backup_report::JobPage;
 use s3backup_schedule::NAP;
-use slog::error;
+use slog::{error, warn};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -184,6 +185,29 @@ impl Scheduler {
     /// How each job stands, by name.
     pub fn jobs(&self) -> Vec<JobState> {
         self.shared.board.jobs(self.shared.now())
+    }
+
+    /// All that a status page and metrics show of each job, by name, as [`Backup::overview`] has it, and how far the runs are
+    /// that go on here. Of a job whose catalog cannot be read, what is known without it; the log says why.
+    pub async fn overview(&self) -> Vec<JobPage> {
+        let jobs = Arc::clone(&self.shared.jobs.borrow());
+        let mut pages = Vec::with_capacity(jobs.len());
+        for planned in jobs.values() {
+            let backup = &planned.backup;
+            pages.push(Box::pin(backup.overview()).await.unwrap_or_else(|error| {
+                warn!(backup.job.logger(), "the status page lacks what the catalog knows"; "why" => line_of(&error));
+                backup.blank_page()
+            }));
+        }
+        let now = self.shared.now();
+        for state in self.jobs() {
+            if let Some(page) = pages.iter_mut().find(|page| page.job == state.job)
+                && let Some(running) = state.running
+            {
+                page.running = running.shown(now).or(page.running.take());
+            }
+        }
+        pages
     }
 
     /// Whether every loop has looked at the clock within the last two minutes. If not, the process hangs, and is best started

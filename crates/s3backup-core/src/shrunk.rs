@@ -1,7 +1,7 @@
 //! Whether a run found far less than is usual for its job. Pure: history in, verdict out.
 
 use chrono::{Datelike, NaiveDate, TimeDelta};
-use s3backup_model::Tally;
+use s3backup_model::{Outcome, RunSummary, Tally};
 
 /// How far back the usual is looked for. What a job grew out of, or into, is not held against it for longer.
 const HISTORY: TimeDelta = TimeDelta::weeks(5);
@@ -18,9 +18,9 @@ const SPREADS: u64 = 5;
 
 /// What a successful run of some day found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Day {
-    pub(crate) date: NaiveDate,
-    pub(crate) found: Tally,
+struct Day {
+    date: NaiveDate,
+    found: Tally,
 }
 
 /// Far less than is usual.
@@ -43,9 +43,32 @@ pub(crate) enum Verdict {
     Shrunk(Shrunk),
 }
 
+impl Day {
+    /// The day that a run stands for.
+    fn of(run: &RunSummary) -> Self {
+        let at = run.due.last().map_or(run.started_at, |due| due.at);
+        Self { date: at.date_naive(), found: run.found }
+    }
+}
+
+/// Compares a run with those before it, as far as they are successes. Where runs are due at some times, one that stands for
+/// none of them may well find little.
+pub(crate) fn judge_run<'a>(
+    run: &RunSummary,
+    past: impl Iterator<Item = &'a RunSummary>,
+    is_scheduled: bool,
+) -> Verdict {
+    let counts = |run: &RunSummary| run.outcome == Outcome::Success && !(is_scheduled && run.due.is_empty());
+    if !counts(run) {
+        return Verdict::Unknown;
+    }
+    let past: Vec<Day> = past.filter(|run| counts(run)).map(Day::of).collect();
+    judge(&past, Day::of(run))
+}
+
 /// Compares a day with those before it. `past` is in any order and may name a day several times: the most that was found on
 /// it counts.
-pub(crate) fn judge(past: &[Day], today: Day) -> Verdict {
+fn judge(past: &[Day], today: Day) -> Verdict {
     let mut days: Vec<Day> = past
         .iter()
         .filter(|day| day.date < today.date && today.date - day.date <= HISTORY)

@@ -26,6 +26,9 @@ const ALIVE: &str = "run_alive";
 /// A run that has not said for so long that it goes on was killed: it says so every five minutes.
 const ALIVE_FOR: TimeDelta = TimeDelta::minutes(15);
 
+/// A monitor that did not look for so long has stopped.
+const UNWATCHED_AFTER: TimeDelta = TimeDelta::days(1);
+
 /// Runs back among which the last success is looked for.
 const RUNS: usize = 400;
 
@@ -141,6 +144,42 @@ impl Backup {
     /// [`Error::Catalog`].
     pub async fn tell(&self, alert: Alert) -> Result<(), Error> {
         self.with_teller(move |teller| teller.notice(alert.at.to_utc(), alert)).await
+    }
+
+    /// Tells that no run can be started as it should, and delivers it as far as that is possible now. For whoever starts runs:
+    /// `what` is said of the job, as in "could not start", and `message` why and what to do. The trouble ends with the first
+    /// success.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`]. That nobody could be told is no error: [`Delivery`] says so.
+    pub async fn tell_no_run(&self, what: &str, message: String) -> Result<Delivery, Error> {
+        let job = &self.job;
+        let at = ending::local(job, (job.clock)());
+        let headline = format!("Backup {} on {} {what}", job.name, job.host);
+        let alert = alert::of_start(job.name.clone(), job.host.clone(), at, message);
+        self.tell(Alert { headline, ..alert }).await?;
+        self.deliver().await
+    }
+
+    /// Notices when no monitor has looked at the bucket for a day although one did before, or when one does again. Asks the
+    /// bucket. Stores the alert; [`Backup::deliver`] delivers it.
+    ///
+    /// # Errors
+    /// As [`Backup::last_monitored`], and [`Error::Catalog`].
+    pub async fn look_for_monitor(&self) -> Result<(), Error> {
+        let Some(last) = self.last_monitored().await? else { return Ok(()) };
+        let job = Arc::clone(&self.job);
+        self.with_teller(move |teller| {
+            let now = (job.clock)();
+            let (at, last_at) = (ending::local(&job, now), ending::local(&job, last));
+            if now - last < UNWATCHED_AFTER {
+                teller.end(&[AlertKind::Unwatched], at);
+            } else if teller.open(AlertKind::Unwatched).is_none() {
+                let alert = alert::of_unwatched(job.name.clone(), job.host.clone(), at, last_at);
+                teller.notice(last, alert);
+            }
+        })
+        .await
     }
 
     /// Ends the open trouble of a kind, if there is one, as when a verification finds nothing wrong any more.

@@ -56,11 +56,13 @@ pub enum AlertKind {
     Shrunk,
     /// Objects vanished or changed in the bucket.
     Differs,
+    /// No monitor has looked at the bucket for a day, although one did before.
+    Unwatched,
 }
 
 impl AlertKind {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Success,
         Self::Partial,
         Self::Failed,
@@ -69,6 +71,7 @@ impl AlertKind {
         Self::Recovered,
         Self::Shrunk,
         Self::Differs,
+        Self::Unwatched,
     ];
 
     /// The word that the configuration and messages use.
@@ -82,6 +85,7 @@ impl AlertKind {
             Self::Recovered => "recovered",
             Self::Shrunk => "shrunk",
             Self::Differs => "differs",
+            Self::Unwatched => "unwatched",
         }
     }
 

@@ -92,7 +92,7 @@ impl Slack {
     /// One request of the Web API that changes nothing.
     async fn ask(&self, method: &str) -> Result<(HeaderMap, Vec<u8>), Error> {
         let shared = &*self.shared;
-        let Endpoint::Bot { url, token, .. } = &shared.endpoint else {
+        let Endpoint::Bot { post: url, token, .. } = &shared.endpoint else {
             return Err(wrong("a webhook has no account", "use a bot token to ask for one"));
         };
         let url = url.join(method).map_err(|_| wrong("api_url leads nowhere", LOOK_AT_ADDRESS))?;

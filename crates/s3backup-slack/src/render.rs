@@ -305,6 +305,7 @@ fn emoji(kind: AlertKind) -> &'static str {
         AlertKind::Recovered => ":large_green_circle:",
         AlertKind::Shrunk => ":chart_with_downwards_trend:",
         AlertKind::Differs => ":mag:",
+        AlertKind::Unwatched => ":see_no_evil:",
     }
 }
 

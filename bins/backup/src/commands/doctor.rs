@@ -28,8 +28,8 @@ pub(crate) async fn run(common: &Common) -> Result<Exit, Stop> {
         Err(error) => {
             checks.push(broken(&error));
             let mut rest = s3backup_config::tolerant_settings(&request);
-            if let (Some(rest), Some((.., slack))) = (&mut rest, s3backup_config::tolerant_slack(&request)) {
-                rest.slack = Some(slack);
+            if let (Some(rest), Some(start)) = (&mut rest, s3backup_config::tolerant_start(&request)) {
+                rest.slack = start.slack;
             }
             rest
         }
@@ -63,8 +63,8 @@ async fn examine(settings: Option<Settings>, request: &Request) -> Vec<Check> {
             }
         }
     }
-    let slack = s3backup_config::tolerant_slack(request);
-    let slack = slack.and_then(|(.., options)| Slack::new(options, None).ok());
+    let slack = s3backup_config::tolerant_start(request).and_then(|start| start.slack);
+    let slack = slack.and_then(|options| Slack::new(options, None).ok());
     checks.extend(examine_without_job(slack.as_ref(), &options).await);
     checks
 }

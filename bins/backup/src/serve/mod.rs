@@ -56,7 +56,7 @@ pub(crate) async fn serve(listener: TcpListener, site: Arc<Site>) {
 async fn connection(stream: TcpStream, site: Arc<Site>, _place: OwnedSemaphorePermit) {
     let service = service_fn(|request| {
         let site = Arc::clone(&site);
-        async move { Ok::<_, Infallible>(site.answer(&request)) }
+        async move { Ok::<_, Infallible>(site.answer(&request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -1,6 +1,5 @@
 //! What is answered.
 
-use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -11,11 +10,14 @@ use hyper::header::{
     WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode};
-use s3backup_core::{JobState, Scheduler};
+use s3backup_core::Scheduler;
+use s3backup_core::report::{self, Page};
 
 use super::Access;
 
 const TEXT: &str = "text/plain; charset=utf-8";
+
+const HTML: &str = "text/html; charset=utf-8";
 
 /// The version of the format is a part of the type.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -80,11 +82,11 @@ impl Site {
     }
 
     /// Answers one request.
-    pub(super) fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
-        self.choose(request).into_response()
+    pub(super) async fn answer<B: Sync>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        self.choose(request).await.into_response()
     }
 
-    fn choose<B>(&self, request: &Request<B>) -> Answer {
+    async fn choose<B: Sync>(&self, request: &Request<B>) -> Answer {
         let headers = request.headers();
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Answer::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n")
@@ -98,12 +100,12 @@ impl Site {
         }
         match request.uri().path() {
             "/healthz" => self.health(),
-            "/metrics" => Answer { content_type: METRICS, ..Answer::text(StatusCode::OK, self.metrics()) },
+            "/metrics" => self.metrics().await,
             _ if !self.access.is_allowed(headers) => {
                 Answer::text(StatusCode::UNAUTHORIZED, "the token is needed: as Bearer, or as the password\n")
                     .with(WWW_AUTHENTICATE, "Basic realm=\"s3backup\", charset=\"UTF-8\"")
             }
-            "/" => self.page(),
+            "/" => self.page().await,
             _ => Answer::text(StatusCode::NOT_FOUND, "not found\n"),
         }
     }
@@ -143,59 +145,19 @@ impl Site {
         troubles
     }
 
-    fn metrics(&self) -> String {
-        let jobs = self.scheduler.jobs();
-        let mut text = String::new();
-        let mut family = |name: &str, help: &str, value: &dyn Fn(&JobState) -> Option<i64>| {
-            let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n");
-            for job in &jobs {
-                if let Some(value) = value(job) {
-                    // Names hold nothing that would have to be escaped.
-                    let _ = writeln!(text, "{name}{{job=\"{}\",host=\"{}\"}} {value}", job.job, job.host);
-                }
-            }
-        };
-        family("backup_last_success_timestamp_seconds", "Start of the last successful run.", &|job| {
-            job.last_success.map(|at| at.timestamp())
-        });
-        family("backup_next_run_timestamp_seconds", "When the next run starts.", &|job| {
-            job.next.map(|at| at.timestamp())
-        });
-        family("backup_running", "Whether a run goes on.", &|job| Some(job.running.is_some().into()));
-        family("backup_late", "Whether a due time has passed its deadline without a success.", &|job| {
-            Some(job.late.is_some().into())
-        });
-        text
+    async fn metrics(&self) -> Answer {
+        let text = report::metrics(&self.scheduler.overview().await);
+        Answer { content_type: METRICS, ..Answer::text(StatusCode::OK, text) }
     }
 
     /// The status page.
-    fn page(&self) -> Answer {
-        let mut text = String::new();
-        for job in self.scheduler.jobs() {
-            let _ = writeln!(text, "{} on {} to {}", job.job, job.host, job.destination);
-            let mut row = |name: &str, value: String| {
-                let _ = writeln!(text, "  {name:<14}{value}");
-            };
-            if let Some(running) = &job.running {
-                let progress = &running.progress;
-                row(
-                    "running since",
-                    format!(
-                        "{}, {} of {} files, {} failed",
-                        minute(running.started_at),
-                        progress.done.files,
-                        progress.found.files,
-                        progress.failed
-                    ),
-                );
-            }
-            row("last success", job.last_success.map_or_else(|| "never".to_owned(), minute));
-            row("next run", job.next.map_or_else(|| "not known".to_owned(), minute));
-            if let Some(due) = job.late {
-                row("late since", minute(due));
-            }
-        }
-        Answer::text(StatusCode::OK, text)
+    async fn page(&self) -> Answer {
+        let jobs = self.scheduler.overview().await;
+        let zone = jobs.iter().find_map(|job| job.next_due);
+        let now = Utc::now();
+        let made_at = zone.map_or_else(|| now.fixed_offset(), |due| now.with_timezone(due.offset()));
+        let page = report::render(&Page { made_at, jobs, live: true });
+        Answer { content_type: HTML, policy: report::CSP, ..Answer::text(StatusCode::OK, page) }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Each check is by itself and bounded in time, so that the first trouble hides no other. What decides is a value first:
 //! a module asks, and a pure function beside it judges what was answered.
 
+mod alerts;
 mod bucket;
 mod disk;
 mod identity;
@@ -128,9 +129,10 @@ impl Backup {
                 [zone::check(&root, zone), limits::check(&root, Some(&transfer))].concat()
             })
         };
-        let (bucket, slack, sources, steps, disks, state, trigger, machine) = tokio::join!(
+        let (bucket, slack, alerts, sources, steps, disks, state, trigger, machine) = tokio::join!(
             Box::pin(bucket::check(job)),
-            slack::check(job.slack.as_ref()),
+            slack::check(job.audience.slack.as_ref()),
+            alerts::check(job),
             sources::check(&job.sources),
             sources::check_steps(&job.steps),
             disks,
@@ -138,7 +140,7 @@ impl Backup {
             trigger::check(job, root),
             machine,
         );
-        let all = [bucket, slack, sources, steps, disks, state, trigger, machine].concat();
+        let all = [bucket, slack, alerts, sources, steps, disks, state, trigger, machine].concat();
         Diagnosis::new(all)
     }
 }

@@ -8,6 +8,7 @@ use s3backup_schedule::{DueTime, Schedule};
 
 use super::{Evidence, Finding, FindingKind, Watched, Word};
 use crate::latest::HEARTBEAT_LIMIT;
+use crate::shrunk::{self, Shrunk, Verdict};
 
 /// A clock that is off by more is told of. Signed requests are refused at 15 minutes.
 pub(super) const CLOCK_LIMIT: TimeDelta = TimeDelta::minutes(5);
@@ -96,6 +97,7 @@ impl Judge<'_> {
         if !findings.iter().any(|finding| finding.kind == FindingKind::Late) && !is_killed {
             findings.extend(last.and_then(|run| failed(run, open)));
         }
+        findings.extend(last.and_then(|run| self.shrunk(run, open)));
         findings.extend(self.clock());
         findings.extend(self.alerts());
     }
@@ -211,6 +213,27 @@ impl Judge<'_> {
             time(self.latest.started_at),
             time(self.latest.heartbeat)
         )
+    }
+
+    /// Whether the newest run found far less than is usual, by the same measure as the machine's own.
+    fn shrunk(&self, run: &RunSummary, open: Option<DateTime<FixedOffset>>) -> Option<Finding> {
+        let verdict = shrunk::judge_run(run, self.latest.runs.iter(), self.latest.schedule.is_some());
+        let Verdict::Shrunk(Shrunk { usual, days }) = verdict else { return None };
+        let due = run.due.last().map(|due| due.at).or(open);
+        Some(Finding::new(
+            FindingKind::Shrunk,
+            run.finished_at,
+            begun_with(due, run.started_at),
+            format!(
+                "the run that began {} found {} files and {} bytes, where {} and {} are usual (of {days} days)",
+                time(run.started_at),
+                run.found.files,
+                run.found.bytes,
+                usual.files,
+                usual.bytes
+            ),
+            "look on that machine whether all disks of the sources are mounted, and whether what makes the files still runs",
+        ))
     }
 
     /// How far the machine's clock is off, which what it wrote shows beside when the server took it.

@@ -2,7 +2,7 @@
 //! being told.
 
 use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
-use s3backup_model::{Key, Latest, Name, RunId};
+use s3backup_model::{Key, Latest, Name, RunId, Silence, TroubleTold};
 use s3backup_transfer::{Bucket, Error as TransferError, WriteCondition};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -20,9 +20,6 @@ const MAX_BYTES: u64 = 64 << 10;
 
 /// Whoever claimed a trouble and has not told it for so long was stopped: another may.
 const CLAIM_LIMIT: TimeDelta = TimeDelta::minutes(10);
-
-/// Whatever it says of itself, no silence lasts longer.
-const MAX_SILENCE: TimeDelta = TimeDelta::days(14);
 
 /// Below `PREFIX/.s3backup/`: when a monitor looked last.
 const WATCH: &str = "monitor.json";
@@ -71,44 +68,16 @@ impl Retired {
     }
 }
 
-/// Beside `latest.json`: nobody is to be told of that machine for a while.
-#[derive(Deserialize)]
-pub(super) struct Silence {
-    since: DateTime<FixedOffset>,
-    until: DateTime<FixedOffset>,
-}
-
-impl Silence {
-    pub(super) const NAME: &'static str = "silence.json";
-
-    /// Until when it holds, if it does. One that cannot be read silences nobody.
-    pub(super) async fn read(
-        bucket: &Bucket,
-        own: &str,
-        now: DateTime<Utc>,
-    ) -> Result<Option<DateTime<FixedOffset>>, TransferError> {
-        let Ok(key) = Key::new(format!("{own}{}", Self::NAME)) else { return Ok(None) };
-        let silence = read::<Self>(bucket, &key).await?.map(|(silence, _)| silence);
-        Ok(silence.and_then(|silence| {
-            let longest = silence.since.checked_add_signed(MAX_SILENCE)?;
-            let until = silence.until.min(longest);
-            (silence.since <= now && now < until).then_some(until)
-        }))
-    }
-}
-
-/// A trouble that somebody tells, so that others need not.
-#[derive(Serialize, Deserialize)]
-struct Claim {
-    schema: u32,
-    /// `<job>/<host>/<kind>/<due>`.
-    trouble: String,
-    by: String,
-    /// When somebody set out to tell it.
-    at: DateTime<Utc>,
-    /// When it was told.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    told_at: Option<DateTime<Utc>>,
+/// Until when nobody is to be told of a machine, if somebody said so beside its `latest.json`. What cannot be read silences
+/// nobody.
+pub(super) async fn silent_until(
+    bucket: &Bucket,
+    own: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<FixedOffset>>, TransferError> {
+    let Ok(key) = Key::new(format!("{own}{}", Silence::OBJECT)) else { return Ok(None) };
+    let silence = read::<Silence>(bucket, &key).await?.map(|(silence, _)| silence);
+    Ok(silence.filter(|silence| silence.holds(now)).map(|silence| silence.until))
 }
 
 /// Whose it is to tell a trouble.
@@ -124,7 +93,7 @@ pub(super) enum Claimed {
 /// What it takes to say that a trouble was told.
 pub(super) struct Mark {
     key: Key,
-    claim: Claim,
+    claim: TroubleTold,
     condition: WriteCondition,
 }
 
@@ -181,12 +150,14 @@ impl Monitor {
         let (kind, due) = (finding.kind.trouble(), judge::stamp(finding.due));
         let name = format!("{job}/{host}/alerts/{kind}/{due}.json");
         let Ok(key) = self.key(&name) else { return Claimed::Unmarked(name) };
-        let claim = Claim {
-            schema: SCHEMA,
+        let claim = TroubleTold {
+            schema: TroubleTold::SCHEMA,
             trouble: format!("{job}/{host}/{kind}/{due}"),
             by: format!("monitor on {}", self.host),
-            at: self.now(bucket),
+            at: self.now(bucket).fixed_offset(),
             told_at: None,
+            channel: None,
+            ts: None,
         };
         let unmarked = |error: &TransferError| Claimed::Unmarked(error.to_line());
         match self.write(bucket, &key, &claim, WriteCondition::New).await {
@@ -194,7 +165,7 @@ impl Monitor {
             Err(error) if error.is_precondition() => {}
             Err(error) => return unmarked(&error),
         }
-        let (there, etag) = match read::<Claim>(bucket, &key).await {
+        let (there, etag) = match read::<TroubleTold>(bucket, &key).await {
             Ok(Some(read)) => read,
             // What cannot be understood was written by somebody who knows more.
             Ok(None) => return Claimed::Others,
@@ -214,7 +185,7 @@ impl Monitor {
     /// Says that a claimed trouble was told. Where that cannot be written, another may tell it once more.
     pub(super) async fn mark_told(&self, bucket: &Bucket, mark: Mark) {
         let Mark { key, mut claim, condition } = mark;
-        claim.told_at = Some(self.now(bucket));
+        claim.told_at = Some(self.now(bucket).fixed_offset());
         let _ = self.write(bucket, &key, &claim, condition).await;
     }
 

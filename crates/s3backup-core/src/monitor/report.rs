@@ -127,6 +127,8 @@ pub enum FindingKind {
     Partial,
     /// A run ended without a word.
     Killed,
+    /// The last run found far less than is usual.
+    Shrunk,
     /// The machine's alerts reach nobody.
     AlertsBroken,
     /// A clock is off.
@@ -150,6 +152,7 @@ impl FindingKind {
             Self::Failed => "failed",
             Self::Partial => "partial",
             Self::Killed => "killed",
+            Self::Shrunk => "shrunk",
             Self::AlertsBroken => "alerts_broken",
             Self::Clock => "clock",
             Self::Damaged => "damaged",
@@ -174,6 +177,7 @@ impl FindingKind {
             Self::Late | Self::Unseen => AlertKind::Late,
             Self::LongRunning => AlertKind::LongRunning,
             Self::Partial => AlertKind::Partial,
+            Self::Shrunk => AlertKind::Shrunk,
             _ => AlertKind::Failed,
         }
     }

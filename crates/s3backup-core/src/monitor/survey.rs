@@ -2,11 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use futures::stream::{self, StreamExt};
-use s3backup_model::{Key, Latest, Name, RunId, RunReport, RunState, RunSummary};
+use s3backup_model::{Key, Latest, Name, RunId, RunReport, RunState, RunSummary, Silence};
 use s3backup_transfer::{Bucket, Error as TransferError, ListedFolders};
-use serde::Deserialize;
 
-use super::marks::{Retired, Silence};
+use super::marks::{Retired, silent_until};
 use super::{BrokenAlerts, Evidence, Word, judge};
 use crate::latest::{self, HEARTBEAT_LIMIT, NotRead};
 
@@ -137,8 +136,8 @@ async fn look(
         Some(_) => Retired::read(bucket, own).await?,
         None => None,
     };
-    if object(Silence::NAME).is_some() {
-        evidence.silent_until = Silence::read(bucket, own, now).await?;
+    if object(Silence::OBJECT).is_some() {
+        evidence.silent_until = silent_until(bucket, own, now).await?;
     }
     let Some(there) = object(latest::NAME) else {
         evidence.is_retired = retired.is_some();
@@ -157,7 +156,7 @@ async fn look(
     };
     match latest::parse(&bytes) {
         Ok(latest) if (&latest.job, &latest.host) == (&evidence.job, &evidence.host) => {
-            evidence.alerts = broken_alerts(&bytes);
+            evidence.alerts = broken_alerts(&latest);
             evidence.is_retired = retired.is_some_and(|retired| retired.holds_for(&latest));
             let latest = look_again(bucket, own, evidence, latest, now).await?;
             evidence.word = Word::Said(Box::new(latest));
@@ -233,25 +232,12 @@ async fn read(
     }
 }
 
-/// What it says of its alerts, where anything. Of a version that says it otherwise, nothing is known.
-fn broken_alerts(latest: &[u8]) -> Option<BrokenAlerts> {
-    #[derive(Deserialize)]
-    struct Said {
-        alerts: Option<serde_json::Value>,
-    }
-    #[derive(Deserialize)]
-    struct Alerts {
-        #[serde(default)]
-        waiting: u64,
-        broken_since: DateTime<chrono::FixedOffset>,
-        #[serde(default)]
-        why: Option<String>,
-    }
-    let alerts = serde_json::from_slice::<Said>(latest).ok()?.alerts?;
-    let Alerts { waiting, broken_since, why } = serde_json::from_value(alerts).ok()?;
+/// What it says of its alerts, where anything is wrong with them.
+fn broken_alerts(latest: &Latest) -> Option<BrokenAlerts> {
+    let alerts = latest.alerts.as_ref()?;
     Some(BrokenAlerts {
-        waiting,
-        since: broken_since,
-        why: why.unwrap_or_else(|| "it does not say why".to_owned()),
+        waiting: alerts.waiting + alerts.refused,
+        since: alerts.broken_since?,
+        why: alerts.why.clone().unwrap_or_else(|| "it does not say why".to_owned()),
     })
 }

@@ -50,6 +50,21 @@ pub struct Running {
     pub progress: Progress,
 }
 
+impl Running {
+    /// As a status page shows it; not before the run has its id.
+    pub(super) fn shown(self, now: DateTime<Utc>) -> Option<s3backup_report::Running> {
+        let Progress { found, is_found_whole, done, failed, .. } = self.progress;
+        let seconds =
+            u64::try_from((now - self.started_at.to_utc()).num_seconds()).unwrap_or_default().max(1);
+        let bytes_per_s = self.progress.bytes() / seconds;
+        Some(s3backup_report::Running {
+            run_id: self.run_id?,
+            started_at: self.started_at,
+            progress: Some(s3backup_report::Progress { found, is_found_whole, done, bytes_per_s, failed }),
+        })
+    }
+}
+
 /// All that is known.
 pub(super) struct Board {
     begun: DateTime<Utc>,

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use s3backup_model::{Alert, Name, RunReport, Trigger};
+use chrono::{DateTime, TimeDelta, Utc};
+use s3backup_model::{Name, RunReport, Trigger};
 use s3backup_schedule::{Cause, Timer, Turn, jitter};
 use slog::{error, info, warn};
 use tokio::sync::watch;
@@ -13,10 +13,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::standing::Standing;
 use super::{Jobs, Planned, Shared, chores};
-use crate::alert::of_start;
-use crate::backup::{Backup, Run};
+use crate::backup::Run;
 use crate::options::ScheduleOptions;
-use crate::{Error, line_of, report};
+use crate::{Error, line_of};
+
+/// How often it is looked whether the bucket is to be verified; also when that could not be done.
+const VERIFY_PAUSE: TimeDelta = TimeDelta::hours(1);
 
 /// Runs a job when it is due, until it is cancelled or the job is no longer there. Rests before it begins.
 pub(super) async fn keep(shared: Arc<Shared>, name: Name, cancel: CancellationToken, rest: Duration) {
@@ -33,6 +35,7 @@ pub(super) async fn keep(shared: Arc<Shared>, name: Name, cancel: CancellationTo
         timer,
         owed_since: None,
         blocked: None,
+        verified_at: None,
     };
     tokio::select! {
         () = keeper.work(rest) => {}
@@ -60,6 +63,8 @@ struct Keeper<'a> {
     /// Since when a run is owed of which the ledger of due times may not know.
     owed_since: Option<DateTime<Utc>>,
     blocked: Option<Blocked>,
+    /// When it was last looked whether the bucket is to be verified.
+    verified_at: Option<DateTime<Utc>>,
 }
 
 /// Something else works on the job.
@@ -87,7 +92,9 @@ impl Keeper<'_> {
             match self.timer.turn(now) {
                 Turn::Run(cause) => self.run(cause).await,
                 Turn::Wait(nap) => {
-                    self.shared.board.next(self.name, self.timer.next(now));
+                    let next = self.timer.next(now);
+                    self.shared.board.next(self.name, next);
+                    self.verify(now, next).await;
                     self.pause(nap).await;
                 }
             }
@@ -185,6 +192,27 @@ impl Keeper<'_> {
         self.owed_since.get_or_insert(begun);
     }
 
+    /// Verifies the bucket, if that is due, while no run is. One that is not done when the next run is due is given up, and is
+    /// still due after it.
+    async fn verify(&mut self, now: DateTime<Utc>, next: Option<DateTime<Utc>>) {
+        let is_fresh = |at: DateTime<Utc>| at <= now && now - at < VERIFY_PAUSE;
+        let backup = self.planned.backup.clone();
+        if backup.job.verify_every.is_none() || self.verified_at.is_some_and(is_fresh) {
+            return;
+        }
+        self.verified_at = Some(now);
+        let limit = next.map_or(TimeDelta::MAX, |next| next - now).to_std().unwrap_or_default();
+        let verifying = async {
+            tokio::select! {
+                verified = Box::pin(backup.verify_if_due()) => verified.map(|_| ()),
+                () = (self.shared.time.sleep)(limit) => Ok(()),
+            }
+        };
+        if let Some(Err(error)) = self.unless_cancelled(verifying).await {
+            warn!(backup.job.logger(), "the bucket could not be verified and is soon again"; "why" => line_of(&error));
+        }
+    }
+
     /// Watches a run to its end.
     async fn watch(&self, mut run: Run) -> Result<RunReport, Error> {
         let stop = run.cancel_token();
@@ -221,24 +249,10 @@ impl Keeper<'_> {
     }
 
     async fn tell(&self, message: String) {
-        self.unless_cancelled(self.planned.backup.tell("could not start", message)).await;
-    }
-}
-
-impl Backup {
-    /// Tells Slack of trouble that no run reports, for whoever starts runs: `what` is said of the job, as in "could not start",
-    /// and `message` why and what to do. Takes no longer than Slack may take; that it did not work is logged.
-    pub async fn tell(&self, what: &str, message: String) {
-        let job = &self.job;
-        let Some(slack) = &job.slack else { return };
-        let at = report::local(job, (job.clock)());
-        let headline = format!("Backup {} on {} {what}", job.name, job.host);
-        let alert = Alert { headline, ..of_start(job.name.clone(), job.host.clone(), at, message) };
-        if !slack.wants(alert.kind) {
-            return;
-        }
-        if let Err(error) = slack.send(&alert).await {
-            error!(job.logger(), "Slack was not told"; "why" => line_of(&error));
+        let backup = &self.planned.backup;
+        let telling = self.unless_cancelled(backup.tell_no_run("could not start", message));
+        if let Some(Err(error)) = telling.await {
+            error!(backup.job.logger(), "nobody was told"; "why" => line_of(&error));
         }
     }
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use s3backup_catalog::{Catalog, DestinationId, Error as CatalogError, Telling};
-use s3backup_model::{AlertKind, DueRef, Outcome, RunId, RunReport};
+use s3backup_model::{AlertKind, RunId, RunReport, RunSummary};
 use slog::error;
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +15,7 @@ use crate::backup::Job;
 use crate::due::Duty;
 use crate::memory::Shared;
 use crate::outbox::Outbox;
-use crate::shrunk::{self, Day, Verdict};
+use crate::shrunk::{self, Verdict};
 use crate::telling::Teller;
 use crate::{Error, ending, line_of};
 
@@ -88,25 +88,16 @@ pub(crate) fn at_end(
     Ok(teller.done())
 }
 
-/// What is thought of how much a run found. One that stands for no due time may well find little.
+/// What is thought of how much a run found.
 fn size(
     catalog: &Catalog,
     job: &Job,
     destination: DestinationId,
     report: &RunReport,
 ) -> Result<Verdict, CatalogError> {
-    let counts = |due: &[DueRef]| job.schedule.is_none() || !due.is_empty();
-    if report.outcome != Outcome::Success || !counts(&report.due) {
-        return Ok(Verdict::Unknown);
-    }
-    let day = |started_at: DateTime<FixedOffset>, due: &[DueRef], found| {
-        let at = due.last().map_or(started_at, |due| due.at);
-        Day { date: at.date_naive(), found }
-    };
-    let runs = catalog.runs(destination, RUNS)?.into_iter().filter_map(|row| row.summary);
-    let past = runs.filter(|run| run.outcome == Outcome::Success && counts(&run.due));
-    let past: Vec<Day> = past.map(|run| day(run.started_at, &run.due, run.found)).collect();
-    Ok(shrunk::judge(&past, day(report.started_at, &report.due, report.found)))
+    let rows = catalog.runs(destination, RUNS)?;
+    let past = rows.iter().filter_map(|row| row.summary.as_ref());
+    Ok(shrunk::judge_run(&RunSummary::from(report), past, job.schedule.is_some()))
 }
 
 /// Tells of a run that cannot start because another has held the job for longer than a run may take. What goes wrong here is

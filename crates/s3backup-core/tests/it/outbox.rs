@@ -308,7 +308,9 @@ async fn a_start_that_fails_again_and_again_is_one_trouble() {
     let logger = || slog::Logger::root(slog::Discard, slog::o!());
     let now = || chrono::Utc::now().fixed_offset();
     for _ in 0..2 {
-        let told = start(&world.slack).tell(now(), "backup.toml, line 3: odd".to_owned(), logger()).await;
+        let told = start(&world.slack)
+            .tell(s3backup_core::alert::of_start, now(), "backup.toml, line 3: odd".to_owned(), logger())
+            .await;
         assert_eq!(told.unwrap().waiting, 0);
     }
     let told = world.told();

@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use chrono_tz::Tz;
 use s3backup_config::{Loaded, Logging, Settings};
 use s3backup_core::options::Secret;
-use s3backup_core::{Backup, Name, Trigger};
+use s3backup_core::{Backup, Name, Trigger, line_of};
 use s3backup_local_s3::LocalS3;
 use s3backup_logging::{Console, LoggerManager};
 
 use crate::cli::Common;
+use crate::console;
 use crate::exit::Stop;
 use crate::session;
 
@@ -76,7 +77,9 @@ impl Crew {
     /// Tells people what concerns all jobs.
     pub(super) async fn tell(&self, what: &str, message: String) {
         if let Some(teller) = &self.teller {
-            teller.tell(what, message).await;
+            if let Err(error) = teller.tell_no_run(what, message).await {
+                console::say_error(&format!("nobody was told: {}", line_of(&error)));
+            }
         }
     }
 

@@ -47,6 +47,7 @@ fn said(runs: &[(&str, Outcome)], schedule: Option<(&str, &str)>) -> Evidence {
             max_runtime_s: 36_000,
         }),
         catalog: CatalogRef { id: "1".to_owned(), machine: None },
+        alerts: None,
         verified: None,
         runs,
     };
