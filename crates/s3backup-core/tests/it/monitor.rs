@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use s3backup_core::aws_sdk_s3::primitives::ByteStream;
 use s3backup_core::options::{Schedule, SlackOptions, SlackWay};
 use s3backup_core::{
-    Backup, Clock, Error, FindingKind, Monitor, MonitorBuilder, MonitorReport, Name, ScheduleOptions, Source,
-    VerifyOptions,
+    Backup, BackupBuilder, Clock, Error, FindingKind, Monitor, MonitorBuilder, MonitorReport, Name,
+    ScheduleOptions, Source, VerifyOptions,
 };
 use s3backup_local_s3::{Fault, FaultKind, LocalS3, Operation};
 
@@ -50,11 +50,15 @@ impl Fleet {
     }
 
     fn machine_by(&self, host: &str, clock: Clock) -> Backup {
+        self.job(host, clock).build().unwrap()
+    }
+
+    fn job(&self, host: &str, clock: Clock) -> BackupBuilder {
         let zone = chrono_tz::Asia::Seoul;
         let schedule = ScheduleOptions::new(Schedule::new("0 20 * * *", zone).unwrap());
         let job = self.bench.forgetful_job().host(host).state_dir(self.bench.dir(host));
         let job = job.timezone(zone).schedule(schedule).clock(clock);
-        job.source(Source::new(self.bench.data()).prefix(host)).build().unwrap()
+        job.source(Source::new(self.bench.data()).prefix(host))
     }
 
     fn monitor(&self) -> MonitorBuilder {
@@ -427,4 +431,39 @@ async fn the_watcher_is_watched_and_what_it_leaves_disturbs_nothing() {
     let rebuilt = soon(Box::pin(machine.rebuild())).await.unwrap();
     assert_eq!((rebuilt.runs, rebuilt.files.files), (2, 1));
     success(&machine).await;
+}
+
+/// The daemon of a machine looks whether anybody watches it.
+#[tokio::test]
+async fn a_monitor_that_stops_is_told_once_until_it_looks_again() {
+    let fleet = Fleet::new().await;
+    let fake = FakeSlack::start([]).await;
+    let machine = fleet.job("gw-1", fleet.clock()).slack(slack(&fake)).build().unwrap();
+    success(&machine).await;
+    let told = async || {
+        soon(machine.look_for_monitor()).await.unwrap();
+        soon(machine.deliver()).await.unwrap();
+        texts(&fake)
+    };
+    let before = told().await.len();
+    fleet.at("2026-11-25 20:00");
+    assert_eq!(told().await.len(), before, "nobody ever watched");
+
+    fleet.look().await;
+    fleet.at("2026-11-26 19:59");
+    assert_eq!(told().await.len(), before);
+    for time in ["2026-11-26 20:00", "2026-11-26 21:00", "2026-11-28 20:00"] {
+        fleet.at(time);
+        let told = told().await;
+        assert_eq!(told.len(), before + 1, "{time}: {told:?}");
+        assert!(told[before].contains("telemetry on gw-1 is not watched any more"), "{told:?}");
+    }
+    fleet.look().await;
+    told().await;
+    let seen = fake.seen();
+    let last = seen.last().unwrap();
+    assert!(last.path.ends_with("chat.update") && last.body.to_string().contains("over"), "{last:?}");
+    fleet.at("2026-11-30 20:00");
+    told().await;
+    assert_eq!(fake.seen().len(), seen.len() + 1, "it stopped once more");
 }

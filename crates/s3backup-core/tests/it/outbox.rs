@@ -309,7 +309,7 @@ async fn a_start_that_fails_again_and_again_is_one_trouble() {
     let now = || chrono::Utc::now().fixed_offset();
     for _ in 0..2 {
         let told = start(&world.slack)
-            .tell(s3backup_core::alert::of_start, now(), "backup.toml, line 3: odd".to_owned(), logger())
+            .tell(alert::of_start, now(), "backup.toml, line 3: odd".to_owned(), logger())
             .await;
         assert_eq!(told.unwrap().waiting, 0);
     }

@@ -151,6 +151,22 @@ async fn a_bucket_that_was_made_anew_is_filled_again() {
 }
 
 #[tokio::test]
+async fn a_word_that_is_damaged_is_written_anew_with_a_warning() {
+    let bench = Bench::new().await;
+    bench.file("a", "a");
+    let backup = bench.backup();
+    success(&backup).await;
+    for damage in [&b"{"[..], b"", b"\xff\xfe", b"{\"min_reader\": 1}"] {
+        put(&bench, &latest_key(), damage.to_vec()).await;
+        let report = success(&backup).await;
+        assert_warned(&report, &["latest.json could not be read and is written anew"]);
+        let (report, requests) = counted(&bench, &backup).await;
+        assert_eq!((warnings(&report), requests), (vec![], quiet()));
+    }
+    assert_backed_up(&bench).await;
+}
+
+#[tokio::test]
 async fn only_what_the_bucket_lost_is_sent_again() {
     let bench = Bench::new().await;
     for number in 0..25 {
