@@ -192,7 +192,7 @@ const SLACK: &[Key] = &[
 const ALERT: &[Key] = &[key("command", Kind::Argv), with("pass_env", Kind::Texts, "")];
 
 const ALERTS: &[&str] =
-    &["success", "partial", "failed", "late", "long_running", "recovered", "shrunk", "differs"];
+    &["success", "partial", "failed", "late", "long_running", "recovered", "shrunk", "differs", "unwatched"];
 
 const METRICS: &[Key] = &[key("textfile", Kind::Path), key("pushgateway", Kind::Url)];
 
