@@ -2,7 +2,7 @@
 
 use chrono::Utc;
 use s3backup_config::{Loaded, Request, Settings};
-use s3backup_core::{Backup, BackupBuilder, StartAlert, Trigger, line_of};
+use s3backup_core::{Backup, BackupBuilder, FailedStart, StartAlert, Trigger, alert, line_of};
 use s3backup_local_s3::LocalS3;
 use s3backup_logging::{Console, Format, LoggerManager};
 
@@ -175,11 +175,24 @@ pub(crate) fn quiet_log(settings: &Settings) -> LoggerManager {
         .build()
 }
 
-/// Tells people, if it can still be read whom, that something could not even start.
+/// Tells people, if it can still be read whom, that a job could not even start.
 ///
 /// Whatever goes wrong here is printed and changes nothing: the reason that brought us here is the one that counts.
-pub(crate) async fn alert_failed_start(common: &Common, stop: &Stop, alert: StartAlert) {
-    let Some(start) = s3backup_config::tolerant_start(&request(common)) else { return };
+pub(crate) async fn alert_failed_start(common: &Common, stop: &Stop) {
+    if let Some(start) = s3backup_config::tolerant_start(&request(common)) {
+        tell(start, stop, alert::of_start).await;
+    }
+}
+
+/// The same of a monitor. It keeps nothing of the jobs, and so tells it each time.
+pub(crate) async fn alert_blind_monitor(common: &Common, stop: &Stop) {
+    if let Some(mut start) = s3backup_config::tolerant_start(&request(common)) {
+        start.state_dir = None;
+        tell(start, stop, alert::of_blind_monitor).await;
+    }
+}
+
+async fn tell(start: FailedStart, stop: &Stop, alert: StartAlert) {
     let log = LoggerManager::builder(start.job.as_str())
         .dir(None)
         .console_level(s3backup_logging::Level::Error)

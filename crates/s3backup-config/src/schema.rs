@@ -185,7 +185,11 @@ const SLACK: &[Key] = &[
     key("webhook_env", Kind::Variable),
     key("webhook_file", Kind::SecretPath),
     with("api_url", Kind::Url, "https://slack.com/api"),
-    with("on", Kind::Words(ALERTS), "success,partial,failed,late,long_running,recovered,shrunk,differs"),
+    with(
+        "on",
+        Kind::Words(ALERTS),
+        "success,partial,failed,late,long_running,recovered,shrunk,differs,unwatched",
+    ),
     with("mention", Kind::Texts, ""),
 ];
 

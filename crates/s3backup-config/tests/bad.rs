@@ -201,7 +201,7 @@ const AT_THE_TOP: &[(&str, &str)] = &[
     ),
     (
         "slack.on = [\"sucess\"]",
-        "slack.on: found [\"sucess\"], expected a list of some of \"success\", \"partial\", \"failed\", \"late\", \"long_running\", \"recovered\", \"shrunk\", \"differs\"",
+        "slack.on: found [\"sucess\"], expected a list of some of \"success\", \"partial\", \"failed\", \"late\", \"long_running\", \"recovered\", \"shrunk\", \"differs\", \"unwatched\"",
     ),
     (
         "slack.api_url = \"slack.com\"",

@@ -309,7 +309,6 @@ fn odd_variables_are_errors_or_warnings() {
     );
     assert!(problem("BACKUP_JOB__A__HOST").contains("settings of the chosen job are set without its name"));
     assert!(problem("BACKUP_SCHEDULE__CRON").contains("is not a cron expression"));
-    assert!(problem("BACKUP_METRICS__TEXTFILE").contains("not built yet"));
     assert!(problem("BACKUP_JOB__A").contains("without its name"));
     assert!(problem("BACKUP_HOST__A").contains("there is nothing below this key"));
 

@@ -187,8 +187,8 @@ impl Scheduler {
         self.shared.board.jobs(self.shared.now())
     }
 
-    /// All that a status page and metrics show of each job, by name, as [`Backup::overview`] has it, and how far the runs are
-    /// that go on here. Of a job whose catalog cannot be read, what is known without it; the log says why.
+    /// All that a status page and metrics show of each job, by name, as [`Backup::overview`] has it; how far the runs are
+    /// that go on here, and when the next one starts, also if it is another attempt of one that failed. Of a job whose catalog cannot be read, what is known without it; the log says why.
     pub async fn overview(&self) -> Vec<JobPage> {
         let jobs = Arc::clone(&self.shared.jobs.borrow());
         let mut pages = Vec::with_capacity(jobs.len());
@@ -201,9 +201,9 @@ impl Scheduler {
         }
         let now = self.shared.now();
         for state in self.jobs() {
-            if let Some(page) = pages.iter_mut().find(|page| page.job == state.job)
-                && let Some(running) = state.running
-            {
+            let Some(page) = pages.iter_mut().find(|page| page.job == state.job) else { continue };
+            page.next_due = state.next.or(page.next_due);
+            if let Some(running) = state.running {
                 page.running = running.shown(now).or(page.running.take());
             }
         }

@@ -243,6 +243,6 @@ mod tests {
 
     #[test]
     fn default_is_every_kind() {
-        assert_eq!(SlackOptions::new(Way::webhook("https://h/x")).on.len(), 8);
+        assert_eq!(SlackOptions::new(Way::webhook("https://h/x")).on.len(), AlertKind::ALL.len());
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use s3backup_config::Settings;
-use s3backup_core::{Error, Finding, Monitor, MonitorBuilder, MonitorReport, Watched, alert, line_of};
+use s3backup_core::{Error, Finding, Monitor, MonitorBuilder, MonitorReport, Watched, line_of};
 use serde_json::{Value, json};
 
 use crate::cli::{self, Common};
@@ -15,7 +15,7 @@ pub(crate) async fn run(common: &Common, arguments: &cli::Monitor) -> Result<Exi
     let settings = match load(common) {
         Ok(settings) => settings,
         Err(stop) => {
-            session::alert_failed_start(common, &stop, alert::of_blind_monitor).await;
+            session::alert_blind_monitor(common, &stop).await;
             return Err(stop);
         }
     };

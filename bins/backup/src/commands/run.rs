@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use s3backup_config::{Loaded, Settings};
-use s3backup_core::{Error, Event, FailureKind, Outcome, Run, RunReport, alert, line_of};
+use s3backup_core::{Error, Event, FailureKind, Outcome, Run, RunReport, line_of};
 use s3backup_logging::LoggerManager;
 use serde_json::json;
 
@@ -47,7 +47,7 @@ fn exit_of(report: &RunReport) -> Exit {
 
 /// Tells of a run that could not even start.
 async fn not_started(common: &Common, stop: Stop) -> Stop {
-    session::alert_failed_start(common, &stop, alert::of_start).await;
+    session::alert_failed_start(common, &stop).await;
     print_not_started(common, &stop);
     stop
 }

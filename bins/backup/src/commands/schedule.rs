@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use s3backup_config::{Loaded, Settings, load_all};
-use s3backup_core::{CancellationToken, JobState, Scheduler, alert, line_of};
+use s3backup_core::{CancellationToken, JobState, Scheduler, line_of};
 use s3backup_logging::{Console, LoggerManager};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -29,7 +29,7 @@ pub(crate) async fn run(common: &Common, arguments: &cli::Schedule) -> Result<Ex
     match keep_watch(common, arguments).await {
         Ok(()) => Ok(Exit::Success),
         Err(stop) => {
-            session::alert_failed_start(common, &stop, alert::of_start).await;
+            session::alert_failed_start(common, &stop).await;
             Err(stop)
         }
     }

@@ -115,6 +115,9 @@ impl Drop for Daemon {
     }
 }
 
+/// What the page says of a job with a run that goes on.
+const RUNNING: &str = ": Running</title>";
+
 #[derive(Debug)]
 struct Reply {
     status: u16,
@@ -188,10 +191,10 @@ fn two_daemons_do_not_run_a_job_twice() {
         std::thread::yield_now();
     }
     let page = first.get("/").body;
-    assert!(page.contains("running since"), "{page}");
+    assert!(page.contains(RUNNING), "{page}");
     let mut second = Daemon::start(&world);
     let begun = Instant::now();
-    while !second.get("/").body.contains("-01-01 00:00") {
+    while !second.get("/").body.contains("-01-01") {
         assert!(
             begun.elapsed() < PATIENCE,
             "it does not wait for the next due time: {}",
@@ -199,7 +202,7 @@ fn two_daemons_do_not_run_a_job_twice() {
         );
         std::thread::yield_now();
     }
-    assert!(!second.get("/").body.contains("running since"));
+    assert!(!second.get("/").body.contains(RUNNING));
     assert_eq!(first.end(), Some(0));
     assert_eq!(second.end(), Some(0));
     assert_eq!(runs(&world).len(), 2);
@@ -249,7 +252,7 @@ fn a_configuration_that_is_broken_while_it_runs_changes_nothing_and_is_told() {
     daemon.wait_for("the configuration was read again");
     daemon.get_until("/healthz", 200);
     let begun = Instant::now();
-    while !daemon.get("/").body.contains("-02-01 00:00") {
+    while !daemon.get("/").body.contains("<code>0 0 1 2 *</code>") {
         assert!(begun.elapsed() < PATIENCE, "the new schedule is not taken: {}", daemon.get("/").body);
         std::thread::yield_now();
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Check, sources};
 use crate::backup::Job;
 use crate::line_of;
-use crate::memory::Shared;
+use crate::memory::Memory;
 use crate::options::AlertCommand;
 use crate::outbox::Delivery;
 
@@ -32,11 +32,13 @@ fn judge_command(command: &AlertCommand, path: &str) -> Check {
 async fn waiting(job: &Arc<Job>) -> Option<Check> {
     const NAME: &str = "alerts";
     let look = async {
-        let Some(catalog) = Shared::beside(job).await? else { return Ok(None) };
-        catalog.with(|catalog| Delivery::look(catalog)).await.map(Some)
+        let memory = Memory::look(job).await?;
+        if !memory.is_lasting {
+            return Ok(None);
+        }
+        memory.with(|catalog| Delivery::look(catalog)).await.map(Some)
     };
     match look.await {
-        // The check of the catalog says what is wrong with it.
         Ok(None) => None,
         Ok(Some(delivery)) => Some(judge_delivery(&delivery)),
         Err(error) => Some(Check::warn(

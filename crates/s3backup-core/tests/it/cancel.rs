@@ -165,7 +165,8 @@ async fn stopping_is_said_before_anything_has_ended() {
 #[tokio::test]
 async fn a_cancelled_walk_is_not_called_finished() {
     let bench = Bench::new().await;
-    for number in 0..2000 {
+    // More than are looked at ahead.
+    for number in 0..8000 {
         bench.file(&format!("{number:04}"), "x");
     }
     bench
