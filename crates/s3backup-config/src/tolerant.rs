@@ -55,8 +55,9 @@ pub fn tolerant_settings(request: &Request) -> Option<Settings> {
         .chain(&job)
         .map(|dict| sieve(dict, SETTINGS))
         .collect();
-    // A table that means something by its presence may have lost what it needs.
-    [&[][..], &OPTIONAL].into_iter().find_map(|dropped| {
+    // A table that means something by its presence may have lost what it needs; as few of them go as possible.
+    let dropped = [&[][..]].into_iter().chain(OPTIONAL.chunks(1)).chain([&OPTIONAL[..]]);
+    dropped.into_iter().find_map(|dropped| {
         let layers = layers.iter().cloned().map(|mut dict| {
             dict.retain(|name, _| !dropped.contains(&name.as_str()));
             Layer::new("file", dict)

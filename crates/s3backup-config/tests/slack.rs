@@ -4,6 +4,7 @@ mod common;
 
 use common::{Folder, LEAST};
 use s3backup_config::tolerant_start;
+use s3backup_core::AlertKind;
 use s3backup_core::options::{SlackOptions, SlackWay};
 
 const TOKEN: &str = "xoxb-1-hush";
@@ -35,7 +36,7 @@ fn bot_and_webhook_from_variable_and_file() {
     let folder = slack("channel = \"C1\"\ntoken_file = \"secrets/token\"\n");
     folder.write("secrets/token", "xoxb-2-hush\n");
     assert_eq!(token(&load(&folder)), "xoxb-2-hush");
-    assert_eq!(load(&folder).on.len(), 8);
+    assert_eq!(load(&folder).on.len(), AlertKind::ALL.len());
 
     let folder = slack("webhook_env = \"HOOK\"\n").variable("HOOK", "https://hooks.slack.com/services/hush");
     assert_eq!(token(&load(&folder)), "https://hooks.slack.com/services/hush");

@@ -136,35 +136,60 @@ pub(crate) async fn run(
         run.seal(&mut report);
         run.remember_end(&report).await;
     }
-    let is_wanted = run.is_wanted(&report);
-    let (outbox, courier) = (run.outbox.clone(), run.courier.take());
-    let (beacon, tells) = (run.beacon.clone(), run.tells);
+    let word = Word {
+        outbox: run.outbox.clone(),
+        courier: run.courier.take(),
+        beacon: run.beacon.clone(),
+        tells: run.tells,
+        is_wanted: run.is_wanted(&report),
+        pinging,
+    };
     // The lock is free for the next run while people are told of this one.
     drop(run);
-    let limit = || grace_is_over(&job, &cancel, ALERT_SHARE);
-    let ping = end_ping(&job, pinging, report.clone(), is_wanted);
-    let pinged = async {
-        tokio::select! {
-            pinged = ping => pinged,
-            () = limit() => Err("there was no time left".to_owned()),
-        }
-    };
-    let (delivered, pinged) = tokio::join!(tell_people(courier, &outbox, limit()), pinged);
-    ending::note_delivery(&job, &mut report, &events, tells, delivered).await;
-    if let Err(why) = pinged {
-        let message = format!("the health check was not told of this run: {why}");
-        report.warnings.push(message.clone());
-        events.warn(message).await;
-    }
-    if let Some(beacon) = beacon {
-        tokio::select! {
-            () = ending::say_delivery(&beacon, &report) => {}
-            () = grace_is_over(&job, &cancel, LEEWAY_SHARE) => {}
-        }
-    }
+    word.spread(&job, &events, &cancel, &mut report).await;
     metrics::publish(&job, &mut report, &events, grace_is_over(&job, &cancel, METRICS_SHARE)).await;
     events.emit(Event::RunFinished { report: Box::new(report.clone()) }).await;
     Ok(report)
+}
+
+/// What is needed to tell of a run that has ended.
+struct Word {
+    outbox: Outbox,
+    courier: Option<Courier>,
+    beacon: Option<Arc<Mutex<Beacon>>>,
+    /// Whether there is an alert of this run.
+    tells: bool,
+    is_wanted: bool,
+    pinging: JoinSet<Result<(), String>>,
+}
+
+impl Word {
+    /// Tells people and the health check, within their share of the grace, and says in the report and in `latest.json` how that
+    /// went.
+    async fn spread(self, job: &Job, events: &Emitter, cancel: &CancellationToken, report: &mut RunReport) {
+        let Self { outbox, courier, beacon, tells, is_wanted, pinging } = self;
+        let limit = || grace_is_over(job, cancel, ALERT_SHARE);
+        let ping = end_ping(job, pinging, report.clone(), is_wanted);
+        let pinged = async {
+            tokio::select! {
+                pinged = ping => pinged,
+                () = limit() => Err("there was no time left".to_owned()),
+            }
+        };
+        let (delivered, pinged) = tokio::join!(tell_people(courier, &outbox, limit()), pinged);
+        ending::note_delivery(job, report, events, tells, delivered).await;
+        if let Err(why) = pinged {
+            let message = format!("the health check was not told of this run: {why}");
+            report.warnings.push(message.clone());
+            events.warn(message).await;
+        }
+        if let Some(beacon) = beacon {
+            tokio::select! {
+                () = ending::say_delivery(&beacon, report) => {}
+                () = grace_is_over(job, cancel, LEEWAY_SHARE) => {}
+            }
+        }
+    }
 }
 
 /// Delivers what there is to tell, unless the time for that is over before.

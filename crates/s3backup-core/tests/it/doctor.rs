@@ -23,7 +23,8 @@ fn options(bench: &Bench) -> DoctorOptions {
 }
 
 async fn examine(bench: &Bench, builder: BackupBuilder) -> Diagnosis {
-    builder.build().unwrap().examine(&options(bench)).await
+    let backup = builder.build().unwrap();
+    Box::pin(backup.examine(&options(bench))).await
 }
 
 async fn with_fault(fault: Fault) -> Diagnosis {

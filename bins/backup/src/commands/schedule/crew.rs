@@ -76,10 +76,10 @@ impl Crew {
 
     /// Tells people what concerns all jobs.
     pub(super) async fn tell(&self, what: &str, message: String) {
-        if let Some(teller) = &self.teller {
-            if let Err(error) = teller.tell_no_run(what, message).await {
-                console::say_error(&format!("nobody was told: {}", line_of(&error)));
-            }
+        if let Some(teller) = &self.teller
+            && let Err(error) = teller.tell_no_run(what, message).await
+        {
+            console::say_error(&format!("nobody was told: {}", line_of(&error)));
         }
     }
 
