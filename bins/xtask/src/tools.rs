@@ -1,5 +1,5 @@
 //! What the tests need beside cargo: a SeaweedFS server, moto's S3 server and a Python with boto3, fetched once into
-//! a cache, and a Chromium, which is the system's. What the comparison with other tools needs, likewise: those tools.
+//! a cache, and a Chromium and systemd-analyze, which are the system's. What the comparison with other tools needs, likewise: those tools.
 //!
 //! What the tests need shares no code with this workspace, which is its point: a mistake that our client and our embedded
 //! server have in common shows against them. Versions are pinned. A tool is made in a folder beside its place
@@ -21,6 +21,7 @@ const MOTO_VARIABLE: &str = "S3BACKUP_TEST_MOTO";
 const PYTHON_VARIABLE: &str = "S3BACKUP_TEST_PYTHON";
 
 const CHROMIUM_VARIABLE: &str = "S3BACKUP_TEST_CHROMIUM";
+const SYSTEMD_ANALYZE_VARIABLE: &str = "S3BACKUP_TEST_SYSTEMD_ANALYZE";
 
 const WEED_VERSION: &str = "4.48";
 const MOTO_VERSION: &str = "5.2.5";
@@ -37,6 +38,7 @@ pub(crate) struct Tools {
     moto: PathBuf,
     python: PathBuf,
     chromium: PathBuf,
+    systemd_analyze: PathBuf,
 }
 
 impl Tools {
@@ -48,17 +50,19 @@ impl Tools {
             weed: given(WEED_VARIABLE)?.map_or_else(|| cached(&weed()), Ok)?,
             moto: given(MOTO_VARIABLE)?.map_or_else(|| cached(&moto()), Ok)?,
             python: given(PYTHON_VARIABLE)?.map_or_else(|| cached(&python_with_boto3()), Ok)?,
-            chromium: given(CHROMIUM_VARIABLE)?.map_or_else(chromium, Ok)?,
+            chromium: CHROMIUM.ready()?,
+            systemd_analyze: SYSTEMD_ANALYZE.ready()?,
         })
     }
 
     /// The variables by which tests find the tools.
-    pub(crate) fn variables(&self) -> [(&'static str, &PathBuf); 4] {
+    pub(crate) fn variables(&self) -> [(&'static str, &PathBuf); 5] {
         [
             (WEED_VARIABLE, &self.weed),
             (MOTO_VARIABLE, &self.moto),
             (PYTHON_VARIABLE, &self.python),
             (CHROMIUM_VARIABLE, &self.chromium),
+            (SYSTEMD_ANALYZE_VARIABLE, &self.systemd_analyze),
         ]
     }
 }
@@ -85,30 +89,56 @@ fn given(variable: &str) -> Result<Option<PathBuf>> {
     Ok(Some(path))
 }
 
-/// The system's Chromium, or one that is like it. Where there is none, root installs Debian's.
-///
-/// It is no recipe: it needs libraries of the system, which only the system's own packages bring.
-fn chromium() -> Result<PathBuf> {
-    const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
-    const INSTALL: [&str; 5] = ["install", "--quiet", "--yes", "--no-install-recommends", "chromium"];
-    if let Some(program) = on_path(&NAMES) {
-        return Ok(program);
-    }
-    let install = || -> Result<()> {
-        let apt = |arguments: &[&str]| {
-            let mut command = Command::new("apt-get");
-            process::run(command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+/// A program of the system: no recipe, because it needs what only the system's own packages bring.
+struct OfSystem {
+    /// Under which names it is found.
+    names: &'static [&'static str],
+    /// The package of Debian that has it.
+    package: &'static str,
+    /// What cannot be tested without.
+    purpose: &'static str,
+    variable: &'static str,
+}
+
+const CHROMIUM: OfSystem = OfSystem {
+    names: &["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"],
+    package: "chromium",
+    purpose: "the pages",
+    variable: CHROMIUM_VARIABLE,
+};
+
+const SYSTEMD_ANALYZE: OfSystem = OfSystem {
+    names: &["systemd-analyze"],
+    package: "systemd",
+    purpose: "the systemd units",
+    variable: SYSTEMD_ANALYZE_VARIABLE,
+};
+
+impl OfSystem {
+    /// The one that was named or is on the PATH. Where there is none, root installs Debian's.
+    fn ready(&self) -> Result<PathBuf> {
+        let Self { names, package, purpose, variable } = self;
+        if let Some(program) = given(variable)?.or_else(|| on_path(names)) {
+            return Ok(program);
+        }
+        let install = || -> Result<()> {
+            let apt = |arguments: &[&str]| {
+                let mut command = Command::new("apt-get");
+                process::run(command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+            };
+            let arguments = ["install", "--quiet", "--yes", "--no-install-recommends", package];
+            // The lists of packages of a new machine are empty, and those of an old one name what is gone.
+            apt(&arguments).or_else(|_| apt(&["update", "--quiet"]).and_then(|()| apt(&arguments)))
         };
-        // The lists of packages of a new machine are empty, and those of an old one name what is gone.
-        apt(&INSTALL).or_else(|_| apt(&["update", "--quiet"]).and_then(|()| apt(&INSTALL)))
-    };
-    install().with_context(|| {
-        format!(
-            "no Chromium was found, without which the pages cannot be tested, and it could not be installed; install \
-             it (on Debian, as root: `apt-get install chromium`), or let {CHROMIUM_VARIABLE} name one"
-        )
-    })?;
-    on_path(&NAMES).context("Chromium was installed, but is not on the PATH")
+        let name = names.first().copied().unwrap_or_default();
+        install().with_context(|| {
+            format!(
+                "no {name} was found, without which {purpose} cannot be tested, and it could not be installed; install it \
+                 (on Debian, as root: `apt-get install {package}`), or let {variable} name one"
+            )
+        })?;
+        on_path(names).with_context(|| format!("{package} was installed, but no {name} is on the PATH"))
+    }
 }
 
 /// The first of these programs that is on the PATH.

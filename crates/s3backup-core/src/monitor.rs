@@ -15,12 +15,12 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
 use s3backup_model::{Latest, Name};
-use s3backup_slack::Slack;
 use s3backup_transfer::{Bucket, ChecksumKind, ConnectOptions, Error as TransferError, RetrySettings, Sse};
 use slog::Logger;
 
 use crate::Error;
 use crate::backup::Clock;
+use crate::outbox::Audience;
 
 pub use builder::MonitorBuilder;
 pub(crate) use judge::{time, words};
@@ -55,7 +55,7 @@ pub struct Monitor {
     retry: RetrySettings,
     checksum: ChecksumKind,
     sse: Option<Sse>,
-    slack: Option<Slack>,
+    audience: Audience,
     state_dir: Option<PathBuf>,
     clock: Clock,
     logger: Logger,

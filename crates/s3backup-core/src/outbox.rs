@@ -5,7 +5,7 @@
 //! was being sent when its process was killed is sent again with a note that it may be a repeat.
 
 mod board;
-mod command;
+pub(crate) mod command;
 mod delivery;
 
 use std::sync::Arc;
@@ -109,6 +109,11 @@ impl Outbox {
             logger: job.logger().clone(),
             job: Some(Arc::clone(job)),
         }
+    }
+
+    async fn page(&self, command: &AlertCommand, row: &AlertRow) -> Result<(), String> {
+        let trouble = row.trouble.to_string();
+        command::run(command, &trouble, &row.alert, &self.audience.secrets, &self.logger).await
     }
 
     /// Delivers what is due. Ends between two alerts when `stop` is cancelled. What was being sent when the future is
@@ -259,7 +264,7 @@ impl Outbox {
         let is_time = of_slack.as_ref().is_none_or(|refusal| refusal.is_permanent || has_waited);
         let goes_on = of_slack.as_ref().is_none_or(|refusal| refusal.is_permanent);
         let of_command = match self.audience.command.as_ref().filter(|_| is_time) {
-            Some(command) => match command::run(command, row, &self.audience.secrets, &self.logger).await {
+            Some(command) => match self.page(command, row).await {
                 Ok(()) => {
                     info!(self.logger, "the alert command took an alert"; "trouble" => %row.trouble,
                         "why_not_slack" => of_slack.as_ref().map(|refusal| refusal.why.as_str()));

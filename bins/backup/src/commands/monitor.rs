@@ -80,17 +80,20 @@ async fn look(mut settings: Settings, arguments: &cli::Monitor) -> Result<Look, 
 }
 
 fn builder(settings: &Settings) -> MonitorBuilder {
-    let builder = Monitor::builder()
+    let mut builder = Monitor::builder()
         .destination(settings.destination.clone())
         .host(settings.host.as_str())
         .http(settings.http)
         .checksum(settings.transfer.checksum)
         .state_dir(&settings.state_dir)
         .logger(session::quiet_log(settings).logger());
-    match &settings.slack {
-        Some(slack) => builder.slack(slack.clone()),
-        None => builder,
+    if let Some(slack) = &settings.slack {
+        builder = builder.slack(slack.clone());
     }
+    if let Some(command) = &settings.alert_command {
+        builder = builder.alert_command(command.clone());
+    }
+    builder
 }
 
 /// Nothing is known where a bucket cannot be read, which is worse than anything that is known.

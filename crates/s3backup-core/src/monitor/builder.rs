@@ -12,8 +12,9 @@ use slog::Logger;
 
 use super::Monitor;
 use crate::Error;
-use crate::backup::Clock;
-use crate::options::Destination;
+use crate::backup::{Clock, secret_of};
+use crate::options::{AlertCommand, Destination};
+use crate::outbox::Audience;
 use crate::plan::control_folder;
 use crate::run::silent;
 
@@ -27,6 +28,7 @@ pub struct MonitorBuilder {
     retry: RetrySettings,
     checksum: ChecksumKind,
     slack: Option<SlackOptions>,
+    alert_command: Option<AlertCommand>,
     state_dir: Option<PathBuf>,
     clock: Clock,
     logger: Option<Logger>,
@@ -42,6 +44,7 @@ impl Default for MonitorBuilder {
             retry: RetrySettings::default(),
             checksum: ChecksumKind::default(),
             slack: None,
+            alert_command: None,
             state_dir: None,
             clock: Arc::new(Utc::now),
             logger: None,
@@ -103,6 +106,12 @@ impl MonitorBuilder {
         self
     }
 
+    /// Runs a program with each trouble that Slack does not take; without Slack, with every one.
+    pub fn alert_command(mut self, command: AlertCommand) -> Self {
+        self.alert_command = Some(command);
+        self
+    }
+
     /// Where it remembers what it has told; made when it is not there. Default none: then only what is noted in the bucket
     /// keeps it from repeating itself, and nobody hears that a trouble is over.
     pub fn state_dir(mut self, dir: impl Into<PathBuf>) -> Self {
@@ -137,6 +146,7 @@ impl MonitorBuilder {
         let folder = control_folder(&destination.prefix);
         let prefix = folder.trim_end_matches('/').rsplit_once('/').map_or("", |(prefix, _)| prefix);
         let place = format!("s3://{}/{prefix}", destination.bucket);
+        let secrets = self.slack.iter().map(secret_of).collect();
         let slack = self.slack.map(|options| Slack::new(options, logger.clone())).transpose();
         Ok(Monitor {
             place: place.trim_end_matches('/').to_owned(),
@@ -153,7 +163,7 @@ impl MonitorBuilder {
             retry: self.retry,
             checksum: self.checksum,
             sse: destination.sse,
-            slack: slack.map_err(Error::Slack)?,
+            audience: Audience { slack: slack.map_err(Error::Slack)?, command: self.alert_command, secrets },
             state_dir: self.state_dir,
             clock: self.clock,
             logger,

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, FixedOffset, Utc};
 use s3backup_model::{Alert, AlertKind, Name};
-use s3backup_slack::Slack;
 use s3backup_transfer::Bucket;
 use serde::{Deserialize, Serialize};
 
 use super::marks::Claimed;
 use super::{Finding, Monitor, MonitorReport, OWN_JOB};
 use crate::memory::on_blocking_thread;
+use crate::outbox::{Audience, command};
 use crate::{alert, line_of};
 
 /// The most messages of one look; the next tells the rest.
@@ -67,7 +67,9 @@ impl Monitor {
     /// Tells what is wrong and what is over. `bucket` is absent where it could not be read: then only the monitor itself is
     /// spoken of.
     pub(super) async fn tell(&self, report: &mut MonitorReport, bucket: Option<&Bucket>) {
-        let Some(slack) = &self.slack else { return };
+        if !self.audience.is_there() {
+            return;
+        }
         let mut told = match self.remembered().await {
             Ok(told) => told,
             Err(why) => {
@@ -87,7 +89,7 @@ impl Monitor {
         }
         let over = self.over(report, &matters, &told, bucket.is_some());
         let mut teller =
-            Teller { monitor: self, slack, bucket, at: report.at, messages: 0, untold: 0, failure: None };
+            Teller { monitor: self, bucket, at: report.at, messages: 0, untold: 0, failure: None };
         for matter in &matters {
             teller.tell(matter, &mut told).await;
         }
@@ -101,7 +103,7 @@ impl Monitor {
         if let Some(why) = failure {
             report
                 .warnings
-                .push(format!("Slack was not told of {untold} findings, the next look tries again: {why}"));
+                .push(format!("people were not told of {untold} findings, the next look tries again: {why}"));
         } else if untold > 0 {
             report.warnings.push(format!("{untold} more findings are told by the next look"));
         }
@@ -167,7 +169,6 @@ impl Monitor {
 /// Sends the messages of one look, and no more of them once one did not get through.
 struct Teller<'a> {
     monitor: &'a Monitor,
-    slack: &'a Slack,
     bucket: Option<&'a Bucket>,
     at: DateTime<Utc>,
     messages: usize,
@@ -178,7 +179,7 @@ struct Teller<'a> {
 impl Teller<'_> {
     async fn tell(&mut self, matter: &Matter<'_>, told: &mut Told) {
         let (id, kind) = (matter.id(), matter.finding.kind);
-        if !self.slack.wants(kind.alert())
+        if !self.monitor.audience.wants(kind.alert())
             || told.get(&id).is_some_and(|before| before.due == matter.finding.due)
         {
             return;
@@ -202,7 +203,7 @@ impl Teller<'_> {
             }
         }
         let alert = alert::of_finding(matter.job, matter.host, matter.finding, &self.monitor.place);
-        if self.send(&alert).await {
+        if self.send(&id, &alert).await {
             if let Some((bucket, mark)) = mark {
                 self.monitor.mark_told(bucket, mark).await;
             }
@@ -214,7 +215,7 @@ impl Teller<'_> {
 
     /// Gives whether nothing is left to be said.
     async fn tell_over(&mut self, trouble: &Trouble) -> bool {
-        if !self.slack.wants(AlertKind::Recovered) {
+        if !self.monitor.audience.wants(AlertKind::Recovered) {
             return true;
         }
         if self.failure.is_some() {
@@ -222,18 +223,29 @@ impl Teller<'_> {
         }
         let at = self.at.with_timezone(trouble.since.offset());
         let alert = alert::of_recovery(&trouble.job, &trouble.host, &trouble.kind, trouble.since, at);
-        self.send(&alert).await
+        let id = format!("{}/{}/{}", trouble.job, trouble.host, trouble.kind);
+        self.send(&id, &alert).await
     }
 
-    async fn send(&mut self, alert: &Alert) -> bool {
+    /// By Slack, and where that does not work by the command: the next look may be an hour away.
+    async fn send(&mut self, trouble: &str, alert: &Alert) -> bool {
         self.messages += 1;
-        match self.slack.send(alert).await {
-            Ok(_) => true,
-            Err(error) => {
-                self.failure = Some(line_of(&error));
-                false
+        let Audience { slack, command, secrets } = &self.monitor.audience;
+        let mut failures = Vec::new();
+        if let Some(slack) = slack {
+            match slack.send(alert).await {
+                Ok(_) => return true,
+                Err(error) => failures.push(line_of(&error)),
             }
         }
+        if let Some(command) = command {
+            match command::run(command, trouble, alert, secrets, &self.monitor.logger).await {
+                Ok(()) => return true,
+                Err(why) => failures.push(format!("the alert command: {why}")),
+            }
+        }
+        self.failure = Some(failures.join("; "));
+        false
     }
 }
 

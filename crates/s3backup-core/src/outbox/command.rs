@@ -3,7 +3,6 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use s3backup_catalog::AlertRow;
 use s3backup_model::Alert;
 use serde::Serialize;
 use slog::{Logger, info};
@@ -26,7 +25,7 @@ const MAX_OUTPUT_BYTES: u64 = 16 << 10;
 #[derive(Serialize)]
 struct Document<'a> {
     schema: u32,
-    trouble: String,
+    trouble: &'a str,
     #[serde(flatten)]
     alert: &'a Alert,
 }
@@ -35,13 +34,14 @@ struct Document<'a> {
 ///
 /// # Errors
 /// Why it did not take the alert, for a person.
-pub(super) async fn run(
+pub(crate) async fn run(
     command: &AlertCommand,
-    row: &AlertRow,
+    trouble: &str,
+    alert: &Alert,
     secrets: &[String],
     logger: &Logger,
 ) -> Result<(), String> {
-    let document = Document { schema: 1, trouble: row.trouble.to_string(), alert: &row.alert };
+    let document = Document { schema: 1, trouble, alert };
     let json = serde_json::to_vec(&document).map_err(|error| error.to_string())?;
     let running = run_once(command, &json, secrets, logger);
     tokio::time::timeout(TIME_LIMIT, running).await.unwrap_or_else(|_| {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
 use s3backup_core::aws_sdk_s3::primitives::ByteStream;
-use s3backup_core::options::{Schedule, SlackOptions, SlackWay};
+use s3backup_core::options::{AlertCommand, Schedule, SlackOptions, SlackWay};
 use s3backup_core::{
     Backup, BackupBuilder, Clock, Error, FindingKind, Monitor, MonitorBuilder, MonitorReport, Name,
     ScheduleOptions, Source, VerifyOptions,
@@ -190,7 +190,7 @@ async fn what_slack_did_not_take_is_told_by_the_next_look() {
     let fake = FakeSlack::start([Reply::refusal("invalid_auth")]).await;
     let monitor = fleet.monitor().slack(slack(&fake)).state_dir(fleet.bench.dir("watch")).build().unwrap();
     let report = look(&monitor).await;
-    assert!(report.warnings[0].starts_with("Slack was not told of 2 findings"), "{:?}", report.warnings);
+    assert!(report.warnings[0].starts_with("people were not told of 2 findings"), "{:?}", report.warnings);
     assert!(report.warnings[0].contains("invalid_auth"), "{:?}", report.warnings);
     assert_eq!(texts(&fake).len(), 1);
     assert_eq!(look(&monitor).await.warnings, [""; 0]);
@@ -210,6 +210,26 @@ async fn what_slack_did_not_take_is_told_by_the_next_look() {
     assert_eq!(texts(&fake).len(), 4);
     let mark: serde_json::Value = serde_json::from_slice(&fleet.bench.get(claim).await).unwrap();
     assert!(mark["told_at"].is_string() && mark["by"] == "monitor on watcher", "{mark}");
+}
+
+#[tokio::test]
+async fn what_slack_does_not_take_goes_out_by_the_command_once() {
+    let fleet = Fleet::new().await;
+    success(&fleet.machine("gw-1")).await;
+    fleet.at("2026-11-23 21:01");
+    let fake = FakeSlack::start([]).await;
+    fake.always(Reply::refusal("token_revoked"));
+    let paged = fleet.bench.dir("paged").join("alerts");
+    let command = AlertCommand::new(["sh", "-c", "cat >> $0; echo >> $0", &paged.display().to_string()]);
+    let monitor = fleet.monitor().slack(slack(&fake)).alert_command(command);
+    let monitor = monitor.state_dir(fleet.bench.dir("watch")).build().unwrap();
+    for _ in 0..2 {
+        assert_eq!(look(&monitor).await.warnings, [""; 0]);
+        let paged = std::fs::read_to_string(&paged).unwrap();
+        let [alert] = paged.lines().collect::<Vec<_>>()[..] else { panic!("{paged}") };
+        let alert: serde_json::Value = serde_json::from_str(alert).unwrap();
+        assert_eq!((&alert["trouble"], &alert["kind"]), (&"telemetry/gw-1/late".into(), &"late".into()));
+    }
 }
 
 #[tokio::test]
