@@ -24,7 +24,7 @@ struct Heard {
 
 impl ServerClock {
     /// The time of the newest reply, and the whole seconds that have passed since: replies tell no fractions either.
-    fn now(&self) -> Option<DateTime<Utc>> {
+    pub(crate) fn now(&self) -> Option<DateTime<Utc>> {
         // A poisoned lock only means that another task panicked beside it.
         let heard = (*self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
         let since = i64::try_from(heard.at.elapsed().as_secs()).ok().and_then(TimeDelta::try_seconds)?;

@@ -2,12 +2,9 @@
 //!
 //! Each answer is the server's own, and nothing here makes up for what it lacks.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextRef;
-use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_s3::error::{BoxError, ProvideErrorMetadata};
+use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::types::{ExpirationStatus, LifecycleRule, StorageClass};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -17,6 +14,7 @@ use crate::access::Access;
 use crate::body::{Payload, Watch};
 use crate::bucket::Gate;
 use crate::checksum::Sums;
+use crate::clock::ServerClock;
 use crate::control::WriteCondition;
 use crate::headers::{sse_headers, tagging};
 use crate::object::ObjectInfo;
@@ -52,11 +50,11 @@ impl Bucket {
     /// The server's own time, in whole seconds, from the head of a reply, whatever else the reply says. `None` where no
     /// reply came or it names none. Asks once and repeats nothing.
     pub async fn server_time(&self) -> Option<DateTime<Utc>> {
-        let seen = SeenDate::default();
-        let request = self.client.head_bucket().bucket(&*self.name).customize().interceptor(seen.clone());
+        let clock = ServerClock::default();
+        let request = self.client.head_bucket().bucket(&*self.name).customize().interceptor(clock.clone());
         // What the reply says beside its date does not matter.
         let _ = tokio::time::timeout(self.idle_limit(), request.send()).await;
-        *seen.date.lock().unwrap_or_else(PoisonError::into_inner)
+        clock.now()
     }
 
     /// Puts an object as told, without looking at what is there and without another way where the server refuses.
@@ -191,30 +189,6 @@ fn of_rules(rules: &[LifecycleRule], prefix: &str) -> Lifecycle {
         .filter_map(|rule| rule.abort_incomplete_multipart_upload()?.days_after_initiation())
         .filter_map(|days| u32::try_from(days).ok());
     days.min().map_or(Lifecycle::Keeps, |days| Lifecycle::Aborts { days })
-}
-
-/// Keeps the date of a reply's head.
-#[derive(Clone, Debug, Default)]
-struct SeenDate {
-    date: Arc<Mutex<Option<DateTime<Utc>>>>,
-}
-
-impl Intercept for SeenDate {
-    fn name(&self) -> &'static str {
-        "SeenDate"
-    }
-
-    fn read_before_deserialization(
-        &self,
-        context: &BeforeDeserializationInterceptorContextRef<'_>,
-        _components: &RuntimeComponents,
-        _config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let date = context.response().headers().get("date");
-        let date = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok());
-        *self.date.lock().unwrap_or_else(PoisonError::into_inner) = date.map(|date| date.to_utc());
-        Ok(())
-    }
 }
 
 #[cfg(test)]
