@@ -542,6 +542,7 @@ mod tests {
             run_id: run(second),
             started_at: at,
             heartbeat: at,
+            lease: None,
             schedule: None,
             catalog: CatalogRef { id: id.to_owned(), machine: machine.map(ToOwned::to_owned) },
             verified: None,

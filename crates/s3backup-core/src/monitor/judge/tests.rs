@@ -40,6 +40,7 @@ fn said(runs: &[(&str, Outcome)], schedule: Option<(&str, &str)>) -> Evidence {
         run_id: runs[0].run_id.clone(),
         started_at: runs[0].started_at,
         heartbeat: runs[0].finished_at,
+        lease: None,
         schedule: schedule.map(|(cron, zone)| ScheduleRef {
             cron: cron.to_owned(),
             timezone: zone.to_owned(),
