@@ -84,6 +84,9 @@ pub(crate) async fn run(
     events: Emitter,
     cancel: CancellationToken,
 ) -> Result<Became, Error> {
+    if let Work::Plan(options) = &work {
+        options.check(&job)?;
+    }
     let mut begun = Begun { at: (job.clock)(), instant: Instant::now() };
     let opened = match Memory::open(&job, "backup run").await {
         Err(Error::Locked { job: name, holder }) => {

@@ -13,6 +13,7 @@ use s3backup_model::{
 };
 use s3backup_transfer::{Bucket, Upload};
 use serde::Serialize;
+use slog::info;
 
 use super::sharder::{FullList, Sharder};
 use super::steps::StepsDone;
@@ -230,6 +231,8 @@ impl Run<'_> {
         beacon.latest.lease = Some(Lease { run_id: self.id.clone(), shards: count, expires_at });
         let at = ending::local(job, (job.clock)());
         beacon.write(RunState::Running, at).await.map_err(Error::NotStored)?;
+        info!(self.events.logger(), "run planned"; "run" => %self.id, "shards" => count,
+            "expires_at" => expires_at.to_rfc3339());
         Ok(Some(shown))
     }
 

@@ -208,21 +208,34 @@ mod tests {
         }
     }
 
+    /// The most that is held while so many files are dealt out, and the lists that come of them.
+    fn most_held(files: u64, shards: u32) -> (usize, usize) {
+        let mut sharder = Sharder::new(run(), shards).unwrap();
+        (sharder.list_bytes, sharder.piece_bytes) = (8 << 10, 4 << 10);
+        let (mut most, mut lists) = (0, 0);
+        for number in 0..files {
+            lists += usize::from(sharder.push(&line(number, 1000)).unwrap().is_some());
+            if number % 500 == 0 {
+                most = most.max(sharder.held());
+            }
+        }
+        (most, lists)
+    }
+
     #[test]
     fn what_is_held_does_not_grow_with_the_number_of_files() {
-        for shards in [3, 1000] {
-            let mut sharder = Sharder::new(run(), shards).unwrap();
-            (sharder.list_bytes, sharder.piece_bytes) = (8 << 10, 4 << 10);
-            let limit = 2 * shards as usize * (sharder.list_bytes + 2 * sharder.piece_bytes);
-            let (mut most, mut lists) = (0, 0);
-            for number in 0..200_000 {
-                lists += usize::from(sharder.push(&line(number, 1000)).unwrap().is_some());
-                if number % 500 == 0 {
-                    most = most.max(sharder.held());
-                }
-            }
-            assert!(most < limit, "{most} of {limit}");
-            assert!(shards > 3 || lists > 100, "{lists}");
-        }
+        let (few, _) = most_held(20_000, 8);
+        let (many, lists) = most_held(200_000, 8);
+        assert!(many <= few + few / 10, "{few} bytes for few files, {many} for ten times as many");
+        assert!(lists > 100, "{lists}");
+    }
+
+    #[test]
+    fn many_shards_hold_no_more_than_few() {
+        let limit = |shards| {
+            let sharder = Sharder::new(run(), shards).unwrap();
+            shards as usize * (sharder.list_bytes + sharder.piece_bytes)
+        };
+        assert!([1, 8, 100, 1000].into_iter().all(|shards| limit(shards) <= LISTS_BYTES + PIECES_BYTES));
     }
 }
