@@ -4,6 +4,8 @@ When it runs, for how long and whom it tells is said in `backup.toml` alone: `[s
 `[slack]`. For 00:20 write `cron = "20 0 * * *"` there.
 """
 
+import sys
+
 from airflow_provider_s3backup.dag_arguments import backup_dag_arguments
 from airflow_provider_s3backup.operators import S3BackupOperator
 from airflow_provider_s3backup.settings import Settings
@@ -58,4 +60,5 @@ with DAG(
     )
 
 if __name__ == "__main__":
-    dag.cli() if hasattr(dag, "cli") else dag.test()
+    # `python s3_upload.py` runs it here and now; with arguments it is `airflow`, of this DAG.
+    dag.cli() if sys.argv[1:] else dag.test()

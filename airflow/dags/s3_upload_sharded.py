@@ -12,6 +12,7 @@ always be the same machine, which has the catalog of the job: give it a queue of
 """
 
 import os
+import sys
 
 from airflow_provider_s3backup.dag_arguments import backup_dag_arguments
 from airflow_provider_s3backup.operators import (
@@ -95,4 +96,5 @@ with DAG(
     plan >> commit
 
 if __name__ == "__main__":
-    dag.cli() if hasattr(dag, "cli") else dag.test()
+    # `python s3_upload_sharded.py` runs it here and now; with arguments it is `airflow`, of this DAG.
+    dag.cli() if sys.argv[1:] else dag.test()
