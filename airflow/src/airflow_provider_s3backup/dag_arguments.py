@@ -11,6 +11,9 @@ from airflow_provider_s3backup.settings import Settings
 
 #: How much longer than the backup's own limit a DAG run may take, so that Airflow never ends it first.
 MARGIN = timedelta(minutes=15)
+RETRIES = 3
+#: Before the first retry; doubled before each further one, up to an hour.
+RETRY_DELAY = timedelta(minutes=5)
 
 
 def backup_dag_arguments(settings: Settings, conn_id: str) -> dict[str, Any]:
@@ -29,8 +32,8 @@ def backup_dag_arguments(settings: Settings, conn_id: str) -> dict[str, Any]:
         "default_args": {
             "owner": "s3backup",
             "s3backup_conn_id": conn_id,
-            "retries": 3,
-            "retry_delay": timedelta(minutes=5),
+            "retries": RETRIES,
+            "retry_delay": RETRY_DELAY,
             "retry_exponential_backoff": True,
             "max_retry_delay": timedelta(hours=1),
         },
