@@ -1,4 +1,4 @@
-"""What the tests share: an Airflow of their own, the fake binary and the real one, and a Slack that counts."""
+"""What the tests share: an Airflow of their own, the fake binary, and a Slack that counts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ DAGS = Path(__file__).parent.parent / "dags"
 FAKE = Path(__file__).parent / "fake_backup.py"
 
 # Before anything imports Airflow: it reads them then.
-for name in [n for n in os.environ if n.startswith(("AIRFLOW", "AWS_", "BACKUP_", "SLACK_", "S3BACKUP_SHARD"))]:
+for name in [
+    n for n in os.environ if n.startswith(("AIRFLOW", "AWS_", "BACKUP_", "SLACK_", "S3BACKUP_SHARD"))
+]:
     del os.environ[name]
 os.environ |= {
     "AIRFLOW_HOME": HOME,
@@ -96,7 +98,7 @@ class Slack:
         slack = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):  # noqa: N802
+            def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 slack.posts.append(
                     {
@@ -124,7 +126,9 @@ class Slack:
     def texts(self) -> list[str]:
         """What was posted anew; the binary brings its messages up to date as well."""
         return [
-            json.dumps(post, ensure_ascii=False) for post in self.posts if not post["path"].endswith("chat.update")
+            json.dumps(post, ensure_ascii=False)
+            for post in self.posts
+            if not post["path"].endswith("chat.update")
         ]
 
     def close(self) -> None:
@@ -151,12 +155,6 @@ def database():
     from airflow.utils.db import initdb
 
     initdb()
-
-
-@pytest.fixture
-def airflow_log(caplog):
-    caplog.set_level("DEBUG")
-    return caplog
 
 
 class Ti:

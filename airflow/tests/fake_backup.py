@@ -2,9 +2,9 @@
 """Stands in for the binary where that must misbehave. Keeps to its contract, and does what $FAKE_BACKUP says.
 
 $FAKE_BACKUP is a JSON object: for each command (`run`, `shard`, `shard 3`, `plan`, …) what to print (`stderr`,
-`stdout`, `times`,
-`document`), how to end (`exit`), and `hangs`, `ignores_term`, `on_term` (a document), `child` (leaves a
-process in its group). Each call is a line in $FAKE_BACKUP_CALLS, written when signals are dealt with.
+`document`, or `stdout` so many `times`), how to end (`exit`; `dies` by a signal), and `hangs`,
+`ignores_term`, `on_term` (a document), `child` (starts a process in its group), `fails_once` (a file that remembers it).
+Each call is a line in $FAKE_BACKUP_CALLS, written when signals are dealt with.
 """
 
 import json
@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 arguments = sys.argv[1:]
 scripts = json.loads(os.environ["FAKE_BACKUP"])
@@ -38,15 +39,19 @@ if script.get("child"):
     pids.append(subprocess.Popen(["sleep", "600"], stdout=sys.stdout, stderr=sys.stderr).pid)
 for line in script.get("stderr", []):
     print(line, file=sys.stderr, flush=True)
-with open(calls, "a") as file:
-    file.write(json.dumps({"command": command, "argv": arguments, "pids": pids, "env": dict(os.environ)}) + "\n")
+with Path(calls).open("a") as file:
+    file.write(
+        json.dumps({"command": command, "argv": arguments, "pids": pids, "env": dict(os.environ)}) + "\n"
+    )
 while script.get("hangs"):
     signal.pause()
 if "stdout" in script:
     print(script["stdout"] * script.get("times", 1))
 elif "document" in script:
     print(json.dumps(script["document"]))
-if "once" in script and not os.path.exists(script["once"]):
-    open(script["once"], "w").close()
-    sys.exit(script["exit_once"])
+if "dies" in script:
+    os.kill(os.getpid(), script["dies"])
+if "fails_once" in script and not Path(script["fails_once"]).exists():
+    Path(script["fails_once"]).touch()
+    sys.exit(1)
 sys.exit(script.get("exit", 0))

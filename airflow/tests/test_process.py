@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from conftest import FAKE, is_running, until
@@ -39,7 +40,9 @@ def test_lines_have_their_level():
 
 def test_lines_are_logged_while_it_runs(fake, caplog):
     caplog.set_level("DEBUG")
-    fake.does({"run": {"stderr": ["2026-11-29T08:50:08.000+09:00 ERROR a\udcff" + "x" * 40_000], "hangs": True}})
+    fake.does(
+        {"run": {"stderr": ["2026-11-29T08:50:08.000+09:00 ERROR a\udcff" + "x" * 40_000], "hangs": True}}
+    )
     child = start()
     try:
         until(lambda: len(caplog.records) >= 3, "a line that is too long comes in pieces, before the end")
@@ -175,8 +178,8 @@ def test_it_has_a_session_of_its_own_and_no_ignored_signals(fake, tmp_path):
     (call,) = started(fake)
     pid = call["pids"][0]
     assert os.getsid(pid) == pid
-    with open(f"/proc/{pid}/status") as status:
-        ignored = next(int(line.split()[1], 16) for line in status if line.startswith("SigIgn"))
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    ignored = next(int(line.split()[1], 16) for line in status if line.startswith("SigIgn"))
     # Python ignores SIGPIPE itself; nothing else may have come from here.
     assert ignored & ~(1 << (signal.SIGPIPE - 1)) & ~(1 << (signal.SIGXFSZ - 1)) == 0
     child.terminate()
