@@ -2,7 +2,7 @@
 
 use chrono::Utc;
 use s3backup_config::{Loaded, Request, Settings};
-use s3backup_core::{Backup, BackupBuilder, FailedStart, StartAlert, Trigger, alert, line_of};
+use s3backup_core::{Backup, BackupBuilder, FailedStart, ShardUri, StartAlert, Trigger, alert, line_of};
 use s3backup_local_s3::LocalS3;
 use s3backup_logging::{Console, Format, LoggerManager};
 
@@ -13,6 +13,27 @@ use crate::exit::Stop;
 /// Reads and checks the configuration.
 pub(crate) fn load(common: &Common) -> Result<Loaded, Stop> {
     s3backup_config::load(&request(common)).map_err(|error| Stop::usage(line_of(&error)))
+}
+
+/// The same for whoever works on a plan: job and host are those whose plan it is, whatever this machine is called.
+pub(crate) fn load_for(common: &Common, uri: &ShardUri) -> Result<Loaded, Stop> {
+    let Some((job, host)) = uri.owner() else { return load(common) };
+    if let Some(other) = common.job.as_ref().filter(|other| *other != job.as_str()) {
+        return Err(Stop::usage(format!(
+            "the plan is of the job {job}, and --job says {other}: leave it out"
+        )));
+    }
+    let mut loaded = load(&Common { job: Some(job.to_string()), ..common.clone() })?;
+    let is_set = loaded.explain().iter().any(|row| row.key == "host" && row.source != "default");
+    if is_set && loaded.settings.host != *host {
+        let message = format!(
+            "the plan is of the host {host}, and `host` is set to {} here: leave `host` out, or use the backup.toml with which the plan was made",
+            loaded.settings.host
+        );
+        return Err(Stop::usage(message));
+    }
+    loaded.settings.host = host.clone();
+    Ok(loaded)
 }
 
 /// The same for every job of the file, unless one is chosen.

@@ -32,6 +32,8 @@ use crate::plan::Naming;
 use crate::planning::Plan;
 use crate::record::Shelf;
 use crate::run::{run, silent};
+use crate::shards::ShardUri;
+use crate::shards::worker::{self, Rhythm};
 
 /// Up to so many files may change at once whatever share of all they are: a handful of databases that change each day is
 /// no mass change.
@@ -243,12 +245,21 @@ impl Backup {
 
     /// Starts a run to watch and to cancel. Must be called within a tokio runtime.
     pub fn start(&self) -> Run {
-        let (sender, events) = mpsc::channel(EVENTS_AHEAD);
-        let logger = self.job.logger.clone();
-        let cancel = CancellationToken::new();
-        let mut task = JoinSet::new();
-        task.spawn(run(Arc::clone(&self.job), Emitter::new(sender, logger), cancel.clone()));
-        Run { events, cancel, task }
+        Run::start(&self.job, |events, cancel| run(Arc::clone(&self.job), events, cancel))
+    }
+
+    /// Starts a worker's part of a run that many workers share: one shard of a plan, named as `backup plan --shards` prints it.
+    /// The run's report is that of the shard. Any number of workers may do any shards at once, and each shard any number of
+    /// times, on any machine that has the sources at the same paths: what earlier attempts proved is not done again. Nothing
+    /// is kept on this machine, and nobody is told. Must be called within a tokio runtime.
+    ///
+    /// [`Run::finish`] gives [`Error::Shard`] when there is no such plan, it is over or expired, or it was made with another
+    /// configuration; [`Error::Transfer`] when the bucket cannot be asked; else it ends as [`run`](Self::run) does. Dropping
+    /// the run stops everything at once: what was sent stays, and the next attempt at the shard goes on from what was stored
+    /// last.
+    pub fn start_shard(&self, uri: &ShardUri) -> Run {
+        let (job, uri) = (Arc::clone(&self.job), uri.clone());
+        Run::start(&self.job, |events, cancel| worker::run(job, uri, Rhythm::default(), events, cancel))
     }
 
     /// The same backup, whose runs are started by something else than [`BackupBuilder::trigger`] said.
@@ -290,6 +301,18 @@ pub struct Run {
 }
 
 impl Run {
+    /// Starts a task that says what it does.
+    pub(crate) fn start<F>(job: &Job, work: impl FnOnce(Emitter, CancellationToken) -> F) -> Self
+    where
+        F: Future<Output = Result<RunReport, Error>> + Send + 'static,
+    {
+        let (sender, events) = mpsc::channel(EVENTS_AHEAD);
+        let cancel = CancellationToken::new();
+        let mut task = JoinSet::new();
+        task.spawn(work(Emitter::new(sender, job.logger.clone()), cancel.clone()));
+        Self { events, cancel, task }
+    }
+
     /// The next thing that happens; `None` after the last, which is [`Event::RunFinished`]. Nothing is lost when the
     /// future is dropped.
     pub async fn next(&mut self) -> Option<Event> {

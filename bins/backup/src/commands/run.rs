@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use s3backup_config::{Loaded, Settings};
-use s3backup_core::{Error, Event, FailureKind, Outcome, Run, RunReport, line_of};
+use s3backup_core::{Error, Event, FailureKind, Outcome, Run, RunReport, ShardUri, line_of};
 use s3backup_logging::LoggerManager;
 use serde_json::json;
 
@@ -17,6 +17,9 @@ use crate::{human, session};
 const FAILURES_SHOWN: usize = 20;
 
 pub(crate) async fn run(common: &Common, arguments: &cli::Run) -> Result<Exit, Stop> {
+    if let Some(uri) = &arguments.shard {
+        return run_shard(common, arguments, uri).await;
+    }
     let loaded = match session::load(common) {
         Ok(loaded) => loaded,
         Err(stop) => return Err(not_started(common, stop).await),
@@ -35,6 +38,18 @@ pub(crate) async fn run(common: &Common, arguments: &cli::Run) -> Result<Exit, S
         }
         Err(stop) => Err(not_started(common, stop).await),
     }
+}
+
+/// A worker's part. Whoever commits the run tells how it ended.
+async fn run_shard(common: &Common, arguments: &cli::Run, uri: &ShardUri) -> Result<Exit, Stop> {
+    let working = async {
+        let loaded = session::load_for(common, uri)?;
+        let interrupts = Interrupts::listen(loaded.settings.grace)?;
+        run_once(common, arguments, loaded, &interrupts).await
+    };
+    let report = working.await.inspect_err(|stop| print_not_started(common, stop))?;
+    print_result(&report, common.json);
+    Ok(exit_of(&report))
 }
 
 /// A success of which nobody can be told is not all that a run is for: somebody must look.
@@ -102,7 +117,11 @@ async fn run_logged(
         builder = builder.log_location(path.display().to_string());
     }
     let backup = builder.build().map_err(|error| Stop::usage(line_of(&error)))?;
-    let report = watch(backup.start(), progress, interrupts).await;
+    let run = match &arguments.shard {
+        Some(uri) => backup.start_shard(uri),
+        None => backup.start(),
+    };
+    let report = watch(run, progress, interrupts).await;
     if let Some(server) = server {
         server.shutdown().await;
     }
@@ -198,7 +217,10 @@ fn headline(report: &RunReport) -> String {
     let took = human::duration(report.duration_s);
     let place = &report.destination;
     match report.outcome {
-        Outcome::Success => format!("success: every selected file is in {place} ({took})"),
+        Outcome::Success => match report.shard {
+            Some(shard) => format!("success: every file of shard {shard} is in {place} ({took})"),
+            None => format!("success: every selected file is in {place} ({took})"),
+        },
         Outcome::Partial if report.failed_total == 0 => {
             format!("partial: every selected file is in {place}, and a step did not succeed ({took})")
         }

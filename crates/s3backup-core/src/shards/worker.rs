@@ -1,0 +1,445 @@
+//! A worker: does one shard of a plan, as often as it is told to, and leaves in the bucket how far it came.
+//!
+//! It keeps nothing on its machine, takes no lock and tells nobody: whoever commits the run does. Several may do the same
+//! shard at once. What is killed at any line leaves files in the bucket, segments that nobody names, or a progress that the
+//! next attempt goes on from.
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use s3backup_model::{Event, FailureKind, Fatal, Outcome, RunReport, ShardPlan, ShardProgress};
+use s3backup_transfer::{Update, Upload};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::assignment::Assignment;
+use super::earlier::Earlier;
+use super::lists::{BATCHES_AHEAD, Batch, Listed, Lists};
+use super::uploads::Notes;
+use super::{ShardUri, progress_name, result, segments_name};
+use crate::Error;
+use crate::backup::Job;
+use crate::ending::{self, Begun};
+use crate::events::Emitter;
+use crate::flow::{UPDATES_AHEAD, UPLOADS_AHEAD, UPLOADS_AT_ONCE, engine, reserve, until};
+use crate::record::Record;
+use crate::run::{DRAIN_SHARE, LEEWAY_SHARE, STORE_SHARE, grace_is_over};
+use crate::said::Said;
+
+/// When what was done is stored, so that the next attempt need not do it again, and when it is looked whether the run is
+/// over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rhythm {
+    /// After so many lines,
+    lines: u64,
+    /// or this time, if that is more than a sixteenth of what has passed: a long shard is not cut into ever so many segments.
+    store: Duration,
+    look: Duration,
+}
+
+impl Default for Rhythm {
+    fn default() -> Self {
+        Self { lines: 10_000, store: Duration::from_secs(30), look: Duration::from_mins(1) }
+    }
+}
+
+/// Does one shard. Gives its report whatever happened, unless there is nothing to do here.
+pub(crate) async fn run(
+    job: Arc<Job>,
+    uri: ShardUri,
+    rhythm: Rhythm,
+    events: Emitter,
+    cancel: CancellationToken,
+) -> Result<RunReport, Error> {
+    let begun = Begun { at: (job.clock)(), instant: Instant::now() };
+    let mut report = ending::empty(&job, uri.run().clone(), ending::local(&job, begun.at));
+    report.shard = uri.shard();
+    let beginning = async {
+        let assignment = Assignment::find(&job, &uri).await?;
+        let before = result::read(&job, &assignment).await?;
+        Ok::<_, Error>((assignment, before))
+    };
+    let found = tokio::select! {
+        biased;
+        () = cancel.cancelled() => None,
+        found = Box::pin(beginning) => Some(found?),
+    };
+    events
+        .emit(Event::RunStarted {
+            run_id: uri.run().clone(),
+            job: job.name.clone(),
+            host: job.host.clone(),
+            destination: job.destination_url(),
+            trigger: job.trigger,
+        })
+        .await;
+    match found {
+        None => {
+            report.outcome = Outcome::Interrupted;
+            ending::time(&job, begun, &mut report);
+        }
+        // It was done by another worker, or by this one, of whose end nobody heard.
+        Some((_, Some(done))) if done.outcome == Outcome::Success => report = done,
+        Some((assignment, _)) => {
+            let attempt = format!("{:08x}", (job.random)());
+            let mut record = Record::new(uri.run().clone(), [], cancel.clone());
+            record.name_segments(format!("{}{attempt}-", segments_name(uri.run(), assignment.shard)));
+            record.cut_segments_at(rhythm.lines);
+            let worker = Worker {
+                job: &job,
+                events: &events,
+                cancel: &cancel,
+                record,
+                assignment: &assignment,
+                earlier: Earlier::default(),
+                attempt,
+                rhythm,
+                begun,
+                stored: begun.instant,
+                may_write: true,
+            };
+            worker.work(&mut report).await;
+        }
+    }
+    events.emit(Event::RunFinished { report: Box::new(report.clone()) }).await;
+    Ok(report)
+}
+
+struct Worker<'a> {
+    job: &'a Arc<Job>,
+    events: &'a Emitter,
+    cancel: &'a CancellationToken,
+    record: Record,
+    assignment: &'a Assignment,
+    earlier: Earlier,
+    attempt: String,
+    rhythm: Rhythm,
+    begun: Begun,
+    /// When what was done was stored last.
+    stored: Instant,
+    /// Whether the run was still going on when it was last looked.
+    may_write: bool,
+}
+
+impl Worker<'_> {
+    async fn work(mut self, report: &mut RunReport) {
+        let (job, events, cancel) = (self.job, self.events, self.cancel);
+        {
+            let stopping = async {
+                cancel.cancelled().await;
+                events.emit(Event::Stopping).await;
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                biased;
+                () = stopping => {}
+                () = self.do_files() => {}
+            }
+        }
+        self.record.end_work();
+        let mut is_stored = false;
+        tokio::select! {
+            () = Box::pin(self.store(report)) => is_stored = true,
+            () = grace_is_over(job, cancel, STORE_SHARE) => {}
+        }
+        if !is_stored {
+            self.record.cut_short();
+            let message = "the worker was interrupted before the end of its shard was stored";
+            self.record.warn(events, message.to_owned()).await;
+            self.seal(report);
+        }
+    }
+
+    async fn do_files(&mut self) {
+        let Assignment { bucket, uri, shard, .. } = self.assignment;
+        let read = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => return,
+            read = Box::pin(Earlier::read(self.job, bucket, uri.run(), *shard)) => read,
+        };
+        match read {
+            Ok((earlier, warnings)) => {
+                self.earlier = earlier;
+                for warning in warnings {
+                    self.record.warn(self.events, warning).await;
+                }
+            }
+            Err(error) => {
+                return self.record.fail_at_once(self.events, crate::start::fatal_of(&error)).await;
+            }
+        }
+        self.events.emit(Event::Found { found: self.assignment.planned.files }).await;
+        self.transfer().await;
+        self.balance().await;
+    }
+
+    /// Sends every file of the lists. Ends within its share of the grace after an interruption.
+    async fn transfer(&mut self) {
+        let Assignment { bucket, uri, shard, place, planned, .. } = self.assignment;
+        let stop = self.cancel.child_token();
+        let (to_engine, uploads) = mpsc::channel(UPLOADS_AHEAD);
+        let (to_writer, mut updates) = mpsc::channel(UPDATES_AHEAD);
+        let (to_lines, mut batches) = mpsc::channel(BATCHES_AHEAD);
+        let lists = Lists {
+            bucket: bucket.clone(),
+            place: place.clone(),
+            run: uri.run().clone(),
+            shard: *shard,
+            lists: planned.lists.clone(),
+        };
+        let reading = lists.hand_over(Arc::clone(self.job), self.earlier.files(), to_lines);
+        let notes = Notes {
+            job: Arc::clone(self.job),
+            bucket: bucket.clone(),
+            run: uri.run().clone(),
+            cancel: stop.clone(),
+            runtime: tokio::runtime::Handle::current(),
+        };
+        let engine = engine(self.job, bucket, uri.run()).with_journal(Arc::new(notes));
+        let sending = engine.run(uploads, to_writer, stop.clone());
+        let time_is_up = grace_is_over(self.job, self.cancel, DRAIN_SHARE + LEEWAY_SHARE);
+        let mut inbox = Inbox::default();
+        {
+            let writing = self.write_down(to_engine, &mut updates, &mut batches, &mut inbox, &stop);
+            let all = async {
+                tokio::select! {
+                    // A thread that hangs in a dead mount is left to itself once nobody waits for its lines.
+                    ((), ()) = async { tokio::join!(sending, writing) } => {}
+                    () = async { reading.await; std::future::pending().await } => {}
+                }
+            };
+            tokio::select! {
+                () = all => {}
+                () = time_is_up => {}
+            }
+        }
+        while let Ok(update) = updates.try_recv() {
+            inbox.updates.push_back(update);
+        }
+        self.take_all(&mut inbox).await;
+    }
+
+    /// The one writer: takes lines of the lists and updates of the engine as they come.
+    async fn write_down(
+        &mut self,
+        to_engine: mpsc::Sender<Upload>,
+        updates: &mut mpsc::Receiver<Update>,
+        batches: &mut mpsc::Receiver<Batch>,
+        inbox: &mut Inbox,
+        stop: &CancellationToken,
+    ) {
+        let (job, assignment, cancel, look) = (self.job, self.assignment, self.cancel, self.rhythm.look);
+        let mut over = pin!(until_over(job, assignment, look));
+        let mut to_engine = Some(to_engine);
+        let mut waiting: VecDeque<Upload> = VecDeque::new();
+        let mut batch = Vec::with_capacity(UPDATES_AHEAD);
+        loop {
+            let sender = to_engine.clone().filter(|_| !waiting.is_empty());
+            tokio::select! {
+                count = updates.recv_many(&mut batch, UPDATES_AHEAD) => {
+                    if count == 0 {
+                        break;
+                    }
+                    inbox.updates.extend(batch.drain(..));
+                    self.take_all(inbox).await;
+                    if self.record.has_unstored() {
+                        self.store_progress_unless_cancelled().await;
+                    }
+                }
+                slots = reserve(sender.as_ref(), waiting.len()), if sender.is_some() => match slots {
+                    Some(slots) => {
+                        let ready = waiting.len().min(UPLOADS_AT_ONCE);
+                        slots.zip(waiting.drain(..ready)).for_each(|(slot, upload)| slot.send(upload));
+                    }
+                    None => to_engine = None,
+                },
+                lines = batches.recv(), if to_engine.is_some() && waiting.is_empty() => match lines {
+                    Some(Ok(lines)) => self.take_lines(lines, &mut waiting).await,
+                    Some(Err(fatal)) => self.record.fail_at_once(self.events, fatal).await,
+                    None => to_engine = None,
+                },
+                () = until(self.next_store()), if !cancel.is_cancelled() => {
+                    self.store_progress_unless_cancelled().await;
+                }
+                why = &mut over, if self.may_write => self.end_too_late(&why).await,
+            }
+            if self.record.is_hopeless() {
+                stop.cancel();
+            }
+        }
+    }
+
+    /// The run is over, and nothing is written for it any more.
+    async fn end_too_late(&mut self, why: &str) {
+        self.may_write = false;
+        let fatal = Fatal { kind: FailureKind::Other, message: format!("the worker stops: {why}") };
+        self.record.fail_at_once(self.events, fatal).await;
+    }
+
+    async fn take_lines(&mut self, lines: Vec<Listed>, waiting: &mut VecDeque<Upload>) {
+        let mut done = s3backup_model::Tally::default();
+        for line in lines {
+            match line {
+                Listed::Upload(upload) => {
+                    self.record.find(upload.entry.stat.size);
+                    waiting.push_back(upload);
+                }
+                Listed::Done { bytes } => {
+                    self.earlier.meet(bytes);
+                    done.add(bytes);
+                }
+                Listed::Fail { bytes, failure } => {
+                    self.record.find(bytes);
+                    self.record.file_failure(self.events, failure).await;
+                }
+            }
+        }
+        if done.files > 0 {
+            self.events.emit(Event::Known { unchanged: done }).await;
+        }
+    }
+
+    /// What it did not get to when the future is dropped stays in `inbox`.
+    async fn take_all(&mut self, inbox: &mut Inbox) {
+        while let Some(update) = inbox.updates.pop_front() {
+            inbox.said.take(update, &mut self.record, self.events).await;
+        }
+        inbox.said.tell(self.events).await;
+    }
+
+    /// Each line of the shard must have been answered, by this attempt or by an earlier one.
+    async fn balance(&mut self) {
+        self.record.balance(self.events).await;
+        if self.record.is_hopeless() || self.cancel.is_cancelled() {
+            return;
+        }
+        let (listed, planned) =
+            (self.record.found().files + self.earlier.found(), self.assignment.planned.files.files);
+        if listed != planned {
+            let message = format!(
+                "the lists of this shard have {listed} files where the plan says {planned}. Plan the run again"
+            );
+            self.record.fail(self.events, Fatal { kind: FailureKind::Other, message }).await;
+        }
+    }
+
+    /// When what was done is to be stored; nothing while there is nothing.
+    fn next_store(&self) -> Option<tokio::time::Instant> {
+        let passed = self.stored.saturating_duration_since(self.begun.instant);
+        let due = self.stored + self.rhythm.store.max(passed / 16);
+        self.record.has_unlisted().then(|| due.into())
+    }
+
+    /// Not after an interruption: the engine's last words wait behind this.
+    async fn store_progress_unless_cancelled(&mut self) {
+        let cancel = self.cancel;
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => {}
+            () = self.store_progress() => {}
+        }
+    }
+
+    /// Stores what was done so far: the segments, then the progress that names them.
+    ///
+    /// When the future is dropped, the next call stores what it did not get to.
+    async fn store_progress(&mut self) {
+        if !self.may_write {
+            return;
+        }
+        let Assignment { bucket, uri, shard, .. } = self.assignment;
+        let shelf = self.job.shelf(bucket);
+        self.record.close_segment(self.events).await;
+        self.record.store_segments(self.events, &shelf).await;
+        self.stored = Instant::now();
+        let mut report = self.report();
+        self.record.fill(&mut report);
+        ending::time(self.job, self.begun, &mut report);
+        if report.manifests.is_empty() {
+            return;
+        }
+        let progress = ShardProgress {
+            schema: ShardPlan::SCHEMA,
+            min_reader: ShardPlan::SCHEMA,
+            shard: *shard,
+            attempt: self.attempt.clone(),
+            report,
+        };
+        let name = progress_name(uri.run(), *shard, &self.attempt);
+        let stored = match serde_json::to_vec(&progress) {
+            Ok(bytes) => shelf.store(&name, bytes.into()).await.map(|_| ()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(why) = stored {
+            let message = format!(
+                "how far the shard is could not be stored, so another attempt would begin farther back: {why}"
+            );
+            self.record.warn(self.events, message).await;
+        }
+    }
+
+    /// Stores what is left to be stored, and how the shard ended.
+    async fn store(&mut self, report: &mut RunReport) {
+        // It may have ended since it was last looked; where that cannot be seen, what is written now is left alone later.
+        if self.may_write
+            && let Ok(Some(why)) = self.assignment.is_over(self.job).await
+        {
+            self.end_too_late(&why).await;
+        }
+        self.store_progress().await;
+        self.seal(report);
+        if !self.may_write {
+            return;
+        }
+        match result::store(self.job, self.assignment, report).await {
+            // Another did what this one could not: the shard is done.
+            Ok(stored) if stored.outcome == Outcome::Success && report.outcome != Outcome::Success => {
+                *report = stored;
+            }
+            Ok(_) => {}
+            Err(why) => {
+                let message = format!("how the shard ended could not be stored in the bucket: {why}");
+                self.record.fail(self.events, Fatal { kind: FailureKind::Record, message }).await;
+                self.seal(report);
+            }
+        }
+    }
+
+    /// Puts all that is known into the report, with what earlier attempts did.
+    fn seal(&self, report: &mut RunReport) {
+        *report = self.report();
+        self.record.fill(report);
+        ending::time(self.job, self.begun, report);
+        self.earlier.add_to(report);
+    }
+
+    fn report(&self) -> RunReport {
+        let run = self.assignment.uri.run().clone();
+        let empty = ending::empty(self.job, run, ending::local(self.job, self.begun.at));
+        RunReport { shard: Some(self.assignment.shard), ..empty }
+    }
+}
+
+/// What the engine said and is not dealt with yet.
+#[derive(Default)]
+struct Inbox {
+    updates: VecDeque<Update>,
+    said: Said,
+}
+
+/// Looks from time to time whether the run is over, and ends with why: whoever is late must not write into what others hold for
+/// finished.
+async fn until_over(job: &Job, assignment: &Assignment, every: Duration) -> String {
+    loop {
+        tokio::time::sleep(every).await;
+        // Where the bucket does not answer, that shows in what is sent.
+        if let Ok(Some(why)) = assignment.is_over(job).await {
+            return why;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
