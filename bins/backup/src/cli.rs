@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -81,8 +82,17 @@ that is broken is told, and the one from before holds. Ctrl-C or SIGTERM ends it
   backup schedule                                         in the foreground, on http://127.0.0.1:9178
   backup schedule --listen 0.0.0.0:9178 --allow-remote --token-file /etc/s3backup/token --host-name backup.example.org")]
     Schedule(Schedule),
-    /// What a run would upload, skip and why; changes nothing, runs no step
-    Plan,
+    /// What a run would upload, skip and why; changes nothing, runs no step. With --shards: a run for many workers
+    #[command(after_help = "\
+With --shards a run begins that many workers share, and goes on until it is committed. The URI of each shard goes to stdout, one a
+line (with --json all that is known of the plan). Until then no other run of the job begins (exit code 11).
+
+  backup steps                                                      the steps, if there are any
+  backup plan --shards 8 | xargs -P 8 -n 1 backup run --shard       a worker for each shard, here or on other machines
+  backup commit RUN-ID                                              the end: one report, one message")]
+    Plan(Plan),
+    /// The steps alone, for a run that many workers share; `plan --shards` goes on with it
+    Steps(Steps),
     /// Delete what no rule of `[prune]` keeps: old versions and runs in the bucket, local files proved to be in it
     #[command(after_help = "\
 Look first at what would go, and why: backup prune --dry-run
@@ -215,6 +225,33 @@ pub(crate) struct Run {
 
 fn shard(text: &str) -> Result<ShardUri, String> {
     ShardUri::parse(text).map_err(|error| line_of(&error))
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    /// Begin a run and deal its files out to so many workers: more shards than workers, so that a slow one holds up little
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) shards: Option<u32>,
+    /// Where the lists of the shards go: s3://BUCKET/PREFIX in the destination's bucket, or a directory that all workers share
+    /// [default: with the backup's own data in the bucket]
+    #[arg(long, value_name = "URI-or-DIR", requires = "shards")]
+    pub(crate) out: Option<String>,
+    /// After how long the run is over, committed or not [default: `[schedule] max_runtime`, else 10h]
+    #[arg(long, value_name = "TIME", requires = "shards", value_parser = humantime::parse_duration)]
+    pub(crate) expires: Option<Duration>,
+    /// What starts this run, for its report
+    #[arg(long, value_enum, default_value_t = TriggerName::Manual, value_name = "WHAT", requires = "shards")]
+    pub(crate) trigger: TriggerName,
+    /// Go on where a run would stop to ask, as `backup run --force`
+    #[arg(long, requires = "shards")]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Steps {
+    /// What starts this run, for its report
+    #[arg(long, value_enum, default_value_t = TriggerName::Manual, value_name = "WHAT")]
+    pub(crate) trigger: TriggerName,
 }
 
 #[derive(Debug, Args)]

@@ -15,25 +15,29 @@ pub(crate) fn load(common: &Common) -> Result<Loaded, Stop> {
     s3backup_config::load(&request(common)).map_err(|error| Stop::usage(line_of(&error)))
 }
 
-/// The same for whoever works on a plan: job and host are those whose plan it is, whatever this machine is called.
+/// The same for a run that is named by where its plan lies: with the job and the host whose run it is, whatever this machine is
+/// called. Where the configuration says another host by itself, or the command line another job, that is a mistake.
 pub(crate) fn load_for(common: &Common, uri: &ShardUri) -> Result<Loaded, Stop> {
     let Some((job, host)) = uri.owner() else { return load(common) };
-    if let Some(other) = common.job.as_ref().filter(|other| *other != job.as_str()) {
+    if let Some(other) = common.job.as_ref().filter(|named| *named != job.as_str()) {
+        return Err(Stop::usage(format!("--job {other}: the run is one of {job}; leave --job out")));
+    }
+    let loaded = load(&Common { job: Some(job.to_string()), ..common.clone() })?;
+    if loaded.settings.host == *host {
+        return Ok(loaded);
+    }
+    let said = loaded.explain().iter().find(|row| row.key == "host" && row.source != "default");
+    if let Some(said) = said {
+        let other = &said.value;
         return Err(Stop::usage(format!(
-            "the plan is of the job {job}, and --job says {other}: leave it out"
+            "host = {other} ({}): the run is one of {host}; leave `host` out here, or set it to {host}",
+            said.source
         )));
     }
-    let mut loaded = load(&Common { job: Some(job.to_string()), ..common.clone() })?;
-    let is_set = loaded.explain().iter().any(|row| row.key == "host" && row.source != "default");
-    if is_set && loaded.settings.host != *host {
-        let message = format!(
-            "the plan is of the host {host}, and `host` is set to {} here: leave `host` out, or use the backup.toml with which the plan was made",
-            loaded.settings.host
-        );
-        return Err(Stop::usage(message));
-    }
-    loaded.settings.host = host.clone();
-    Ok(loaded)
+    let mut request = request(common);
+    request.job = Some(job.to_string());
+    request.set("host", host.as_str(), "the URI of the run");
+    s3backup_config::load(&request).map_err(|error| Stop::usage(line_of(&error)))
 }
 
 /// The same for every job of the file, unless one is chosen.

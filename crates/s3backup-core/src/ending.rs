@@ -163,9 +163,7 @@ impl Run<'_> {
         let (summary, duty) = (RunSummary::from(report), self.duty.clone());
         let is_wanted = self.is_wanted(report);
         let (job, ended) = (Arc::clone(self.job), report.clone());
-        let skipped = report.skipped.by_reason;
-        // What was not looked at now is no better known than before.
-        let is_settled = report.outcome == Outcome::Success && skipped.too_young + skipped.not_selected == 0;
+        let is_settled = start::is_settling(report);
         let failures = (report.outcome != Outcome::Success).then(|| overview::failures_of(report));
         let label = Arc::clone(&self.memory.label);
         let noted = self.memory.with(move |catalog| {

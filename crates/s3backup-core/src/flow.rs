@@ -61,7 +61,7 @@ enum Stage {
 }
 
 /// What the writer knows of the flow.
-struct Flow {
+pub(crate) struct Flow {
     plan: Plan,
     stage: Stage,
     /// Uploads that the engine was given and has not answered for.
@@ -72,6 +72,27 @@ struct Flow {
     /// The last of the files that were put off by the walk.
     last_deferred: i64,
     held: u64,
+}
+
+impl Flow {
+    pub(crate) fn new(plan: Plan) -> Self {
+        Self { plan, stage: Stage::Walk, outstanding: 0, known: 0, deferred: 0, last_deferred: 0, held: 0 }
+    }
+
+    /// The next of what the walk finds.
+    pub(crate) async fn next_lines(&mut self) -> Option<Result<PlanBatch, Error>> {
+        self.plan.next().await
+    }
+
+    /// Files of which the catalog knew, and which are still there.
+    pub(crate) fn known(&self) -> u64 {
+        self.known
+    }
+
+    /// Files that were put off because they may replace something.
+    pub(crate) fn deferred(&self) -> u64 {
+        self.deferred
+    }
 }
 
 /// What the engine said and is not dealt with yet.
@@ -111,25 +132,12 @@ impl Run<'_> {
     /// Sends every selected file. Ends within its share of the grace after an interruption.
     pub(crate) async fn transfer(&mut self, bucket: &Bucket) {
         let job = self.job;
-        let logger = self.events.logger();
         if let Err(error) = self.memory.with(s3backup_catalog::Catalog::clear_deferred).await {
             return self.catalog_broke(&error).await;
         }
-        let sources = job.discovery_sources(&self.days, self.settled.as_ref());
         // Ends the flow alone: what is cancelled here is the run's, not the caller's.
         let stop = self.cancel.child_token();
-        let discovery = discover(sources, job.walk_clock(), stop.clone(), logger.clone());
-        let notes = Some(Notes { run: self.id.clone(), now: self.begun.at });
-        let plan = Plan::new(discovery, Arc::clone(&job.naming), self.memory.clone(), job.reads_all(), notes);
-        let flow = Flow {
-            plan,
-            stage: Stage::Walk,
-            outstanding: 0,
-            known: 0,
-            deferred: 0,
-            last_deferred: 0,
-            held: 0,
-        };
+        let flow = Flow::new(self.walk(stop.clone()));
         let mut engine = engine(job, bucket, &self.id);
         // What does not outlive the run cannot tell the next one where to go on.
         if self.memory.is_lasting {
@@ -158,6 +166,15 @@ impl Run<'_> {
         }
         self.take_all(&mut inbox).await;
         self.remember(&mut inbox).await;
+    }
+
+    /// What the sources have, compared with what is known.
+    pub(crate) fn walk(&self, stop: CancellationToken) -> Plan {
+        let job = self.job;
+        let sources = job.discovery_sources(&self.days, self.settled.as_ref());
+        let discovery = discover(sources, job.walk_clock(), stop, self.events.logger().clone());
+        let notes = Some(Notes { run: self.id.clone(), now: self.begun.at });
+        Plan::new(discovery, Arc::clone(&job.naming), self.memory.clone(), job.reads_all(), notes)
     }
 
     /// The one writer: takes lines of the plan and updates of the engine as they come.
@@ -228,7 +245,12 @@ impl Run<'_> {
         }
     }
 
-    async fn take_lines(&mut self, batch: PlanBatch, flow: &mut Flow, waiting: &mut VecDeque<Upload>) {
+    pub(crate) async fn take_lines(
+        &mut self,
+        batch: PlanBatch,
+        flow: &mut Flow,
+        waiting: &mut VecDeque<Upload>,
+    ) {
         let before = self.record.found();
         self.record.saw(&batch);
         if batch.unchanged.files > 0 {
@@ -316,6 +338,14 @@ impl Run<'_> {
         }
     }
 
+    /// So many of the files that were put off look changed that none is dealt out. Nobody has read them yet.
+    pub(crate) async fn hold_back_unread(&mut self, flow: &mut Flow) {
+        (flow.held, flow.last_deferred) = (flow.deferred, 0);
+        let message = "what was looked at is size and times alone: one `backup run` reads the files and tells whether they differ";
+        self.record.warn(self.events, message.to_owned()).await;
+        self.stand_guard(flow).await;
+    }
+
     /// So much has changed at once that none of it is overwritten.
     async fn stand_guard(&mut self, flow: &Flow) {
         let mut after = flow.last_deferred;
@@ -356,7 +386,7 @@ impl Run<'_> {
     }
 
     /// The next of the files that were put off, as uploads.
-    async fn deferred_uploads(
+    pub(crate) async fn deferred_uploads(
         &self,
         after: i64,
         hold: bool,
@@ -641,6 +671,8 @@ mod tests {
             outbox,
             courier: None,
             tells: false,
+            work: crate::run::Work::Whole,
+            goes_on: None,
         };
 
         let all_are_sent = async {

@@ -162,7 +162,7 @@ pub use s3backup_report as report;
 pub use s3backup_slack::Slack;
 pub use s3backup_transfer::{Bucket, ConnectOptions, aws_sdk_s3};
 pub use scheduler::{JobState, Running, Scheduler, Sleep, Time};
-pub use shards::ShardUri;
+pub use shards::{ShardOptions, ShardRef, ShardUri, ShardedPlan};
 pub use status::{PastRun, Rebuilt, Status};
 pub use tokio_util::sync::CancellationToken;
 pub use trouble::{Alerts, OpenTrouble};

@@ -385,9 +385,11 @@ impl Work {
             Recognition::Foreign { why } => {
                 Err(refused(format!("{why}: prune on the machine that makes the backup")))
             }
-            Recognition::Import { .. } | Recognition::Reconcile { .. } => Err(refused(
-                "the catalog on this machine and the bucket are not of one state: `backup run` brings them together",
-            )),
+            Recognition::Import { .. } | Recognition::TakeIn { .. } | Recognition::Reconcile { .. } => {
+                Err(refused(
+                    "the catalog on this machine and the bucket are not of one state: `backup run` brings them together",
+                ))
+            }
         }
     }
 

@@ -262,13 +262,14 @@ impl Record {
         self.found.add(bytes);
     }
 
-    /// Once all is said of all files: each that was found must be in the bucket or be a failure, and each source must have
-    /// been walked to its end or be in trouble. Only a run that was cut short may leave some open.
-    pub(crate) async fn balance(&mut self, events: &Emitter) {
+    /// Once all is said of all files: each that was found must be in the bucket, be a failure, or be one of those that were
+    /// dealt out to workers, and each source must have been walked to its end or be in trouble. Only a run that was cut short
+    /// may leave some open.
+    pub(crate) async fn balance(&mut self, events: &Emitter, dealt_out: u64) {
         if self.is_hopeless || self.is_interrupted() {
             return;
         }
-        let ended = self.uploaded.files + self.unchanged.files + self.failed_found;
+        let ended = self.uploaded.files + self.unchanged.files + self.failed_found + dealt_out;
         let open = self.found.files.abs_diff(ended);
         if open > 0 {
             let message = format!("{open} files are unaccounted for; this is a defect, please report it");
@@ -660,7 +661,7 @@ mod tests {
             let mut record = record(&cancel);
             record.saw(&batch_of(4));
             (record.uploaded.files, record.unchanged.files) = (1, ended - 1);
-            record.balance(&events).await;
+            record.balance(&events, 0).await;
             assert_eq!(record.outcome(), outcome);
             if let Some(fatal) = record.fatal {
                 assert!(
@@ -671,7 +672,7 @@ mod tests {
         let mut record = record(&cancel);
         record.saw(&batch_of(4));
         cancel.cancel();
-        record.balance(&events).await;
+        record.balance(&events, 0).await;
         assert_eq!((record.outcome(), record.warnings.len()), (Outcome::Interrupted, 0), "it left some open");
     }
 
@@ -687,13 +688,13 @@ mod tests {
         };
 
         let mut forgotten = half();
-        forgotten.balance(&events).await;
+        forgotten.balance(&events, 0).await;
         let message = "/data was not walked to its end; this is a defect, please report it";
         assert_eq!(forgotten.fatal, Some(fatal(FailureKind::Other, message)));
 
         let mut whole = half();
         whole.saw(&PlanBatch { is_whole: true, ..PlanBatch::default() });
-        whole.balance(&events).await;
+        whole.balance(&events, 0).await;
         assert_eq!(whole.outcome(), Outcome::Success);
 
         let unreadable = Failure {
@@ -705,17 +706,17 @@ mod tests {
         let mut troubled = half();
         troubled.saw(&PlanBatch { lines: vec![Planned::Fail(unreadable.clone())], ..PlanBatch::default() });
         troubled.failure(&events, unreadable).await;
-        troubled.balance(&events).await;
+        troubled.balance(&events, 0).await;
         assert_eq!(troubled.outcome(), Outcome::Partial, "a failure says why");
 
         let mut missing = half();
         missing.miss_source(&events, "/data is gone".to_owned()).await;
-        missing.balance(&events).await;
+        missing.balance(&events, 0).await;
         assert_eq!(missing.fatal, Some(fatal(FailureKind::SourceMissing, "/data is gone")));
 
         let mut interrupted = half();
         cancel.cancel();
-        interrupted.balance(&events).await;
+        interrupted.balance(&events, 0).await;
         assert_eq!(interrupted.outcome(), Outcome::Interrupted);
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use chrono::NaiveDate;
-use s3backup_catalog::{FileState, SourceId};
+use s3backup_catalog::{FileState, SourceId, Telling};
 use s3backup_model::manifest::Op;
 use s3backup_model::{Event, FailureKind, Fatal, Latest, RunId, RunReport, RunState, Tally, Verified, key};
 use s3backup_transfer::{Bucket, Error as TransferError, Versioning};
@@ -25,6 +25,7 @@ use crate::memory::Memory;
 use crate::metrics;
 use crate::outbox::{Delivery, Outbox};
 use crate::record::Record;
+use crate::shards::{self, ShardOptions, ShardedPlan, StepsDone};
 use crate::start;
 use crate::steps::{Surroundings, run_steps};
 use crate::trouble;
@@ -47,13 +48,46 @@ const ALERT_LIMIT: Duration = Duration::from_secs(100);
 /// How often `latest.json` says that the run goes on.
 const HEARTBEAT: Duration = Duration::from_mins(5);
 
-/// Runs the job once. Gives a report whatever happened, unless another run holds the job's lock.
+/// How much of a run is to be done here.
+#[derive(Clone, Debug)]
+pub(crate) enum Work {
+    /// All of it.
+    Whole,
+    /// The steps: a plan comes behind them.
+    Steps,
+    /// A plan for many workers.
+    Plan(ShardOptions),
+}
+
+/// That a run has not ended and goes on elsewhere.
+#[derive(Debug)]
+pub(crate) enum GoesOn {
+    /// Its steps are done.
+    Stepped,
+    /// It is planned.
+    Planned(Box<ShardedPlan>),
+}
+
+/// What became of a run.
+#[derive(Debug)]
+pub(crate) enum Became {
+    /// It ended, or only its steps were asked for.
+    Report(Box<RunReport>),
+    /// Workers go on with it.
+    Planned(Box<ShardedPlan>),
+}
+
+/// Runs the job once, or a part of it. Gives a report whatever happened, unless another run holds the job's lock or lease.
 pub(crate) async fn run(
     job: Arc<Job>,
+    work: Work,
     events: Emitter,
     cancel: CancellationToken,
-) -> Result<RunReport, Error> {
-    let begun = Begun { at: (job.clock)(), instant: Instant::now() };
+) -> Result<Became, Error> {
+    if let Work::Plan(options) = &work {
+        options.check(&job)?;
+    }
+    let mut begun = Begun { at: (job.clock)(), instant: Instant::now() };
     let opened = match Memory::open(&job, "backup run").await {
         Err(Error::Locked { job: name, holder }) => {
             trouble::run::look_at_lock(&job, &holder).await;
@@ -72,9 +106,22 @@ pub(crate) async fn run(
         Ok(_) => reach_bucket(&job, &cancel).await,
         Err(_) => Ok(None),
     };
+    if let Some(error) =
+        reached.as_ref().ok().and_then(Option::as_ref).and_then(|reached| reached.leased(&job))
+    {
+        return Err(error);
+    }
     // A catalog that was lost or rolled back does not know the last run, and the clock may have been set back.
     let last = last.as_ref().max(reached.as_ref().ok().and_then(Option::as_ref).and_then(Reached::last_run));
-    let run_id = RunId::behind(last, begun.at, (job.random)());
+    let stepped = match (&work, &opened) {
+        (Work::Plan(_), Ok(memory)) => stepped(memory, last).await,
+        _ => None,
+    };
+    let run_id = match &stepped {
+        Some(done) => done.run.clone(),
+        None => RunId::behind(last, begun.at, (job.random)()),
+    };
+    begun.at = stepped.as_ref().map_or(begun.at, |done| done.started_at);
     events
         .emit(Event::RunStarted {
             run_id: run_id.clone(),
@@ -113,12 +160,22 @@ pub(crate) async fn run(
         outbox,
         courier: None,
         tells: false,
+        work,
+        goes_on: None,
     };
+    run.take_steps(stepped).await;
     let bucket = run.work_and_say_when_stopping(reached).await;
     // What is cancelled later than this is too late to cut any work short.
     run.record.end_work();
 
     let mut report = ending::empty(&job, run_id, ending::local(&job, begun.at));
+    if let Some(goes_on) = run.goes_on.take() {
+        run.seal(&mut report);
+        let (outbox, courier) = (run.outbox.clone(), run.courier.take());
+        // The lock is free for whoever comes next.
+        drop(run);
+        return Ok(hand_on(&job, &events, goes_on, report, (courier, outbox, pinging)).await);
+    }
     let mut is_sealed = false;
     if let Some(bucket) = &bucket {
         let storing = Box::pin(run.store(bucket, &mut report));
@@ -149,7 +206,36 @@ pub(crate) async fn run(
     word.spread(&job, &events, &cancel, &mut report).await;
     metrics::publish(&job, &mut report, &events, grace_is_over(&job, &cancel, METRICS_SHARE)).await;
     events.emit(Event::RunFinished { report: Box::new(report.clone()) }).await;
-    Ok(report)
+    Ok(Became::Report(Box::new(report)))
+}
+
+/// The steps of this very run, if they ran by themselves and nothing came between.
+async fn stepped(memory: &Memory, last: Option<&RunId>) -> Option<StepsDone> {
+    let (label, last) = (Arc::clone(&memory.label), last.cloned());
+    // Where the catalog cannot be read, the run finds out for itself.
+    memory.with(move |catalog| StepsDone::look(catalog, &label, last.as_ref())).await.ok().flatten()
+}
+
+/// Lets go of a run that goes on elsewhere: delivers what there was to tell at its start.
+async fn hand_on(
+    job: &Job,
+    events: &Emitter,
+    goes_on: GoesOn,
+    report: RunReport,
+    (courier, outbox, mut pinging): (Option<Courier>, Outbox, JoinSet<Result<(), String>>),
+) -> Became {
+    let telling = tell_people(courier, &outbox, std::future::pending());
+    let pinged = async { while pinging.join_next().await.is_some() {} };
+    let pinged = tokio::time::timeout(job.grace, pinged);
+    // What could not be told waits, and is told by whoever comes next.
+    let _ = tokio::join!(telling, pinged);
+    match goes_on {
+        GoesOn::Planned(plan) => Became::Planned(plan),
+        GoesOn::Stepped => {
+            events.emit(Event::RunFinished { report: Box::new(report.clone()) }).await;
+            Became::Report(Box::new(report))
+        }
+    }
 }
 
 /// What is needed to tell of a run that has ended.
@@ -241,6 +327,18 @@ struct Reached {
 }
 
 impl Reached {
+    /// Why no other run may begin now.
+    fn leased(&self, job: &Job) -> Option<Error> {
+        let Seen::Present(latest, _) = &self.seen else { return None };
+        let now = self.bucket.server_clock().unwrap_or_else(|| (job.clock)());
+        let lease = shards::live_lease(latest, now)?;
+        Some(Error::Leased {
+            job: job.name.clone(),
+            run: lease.run_id.clone(),
+            until: lease.expires_at.with_timezone(&job.timezone).fixed_offset(),
+        })
+    }
+
     fn last_run(&self) -> Option<&RunId> {
         match &self.seen {
             Seen::Present(latest, _) => Some(&latest.run_id),
@@ -312,6 +410,10 @@ pub(crate) struct Run<'a> {
     pub(crate) courier: Option<Courier>,
     /// Whether there is anything to tell of how it ended.
     pub(crate) tells: bool,
+    /// How much of it is done here.
+    pub(crate) work: Work,
+    /// That it goes on elsewhere.
+    pub(crate) goes_on: Option<GoesOn>,
 }
 
 impl Run<'_> {
@@ -396,14 +498,60 @@ impl Run<'_> {
     async fn work_in(&mut self, bucket: &Bucket) {
         self.list_what_was_left().await;
         self.give_back_lost_uploads(bucket).await;
-        if self.steps().await {
-            Box::pin(self.transfer(bucket)).await;
-            self.record.balance(self.events).await;
-            if !self.record.is_hopeless() && !self.cancel.is_cancelled() {
-                self.look_at_empty_sources().await;
-                self.settle_gone().await;
-                self.give_back_left_uploads(bucket).await;
+        match self.work.clone() {
+            Work::Whole => {
+                if self.steps().await {
+                    Box::pin(self.transfer(bucket)).await;
+                    self.record.balance(self.events, 0).await;
+                    self.settle_walked(bucket).await;
+                }
             }
+            Work::Steps => {
+                if self.steps().await {
+                    self.remember_steps().await;
+                }
+            }
+            Work::Plan(options) => Box::pin(self.plan_shards(bucket, &options)).await,
+        }
+    }
+
+    /// After the sources were walked: what is no longer there.
+    pub(crate) async fn settle_walked(&mut self, bucket: &Bucket) {
+        if !self.record.is_hopeless() && !self.cancel.is_cancelled() {
+            self.look_at_empty_sources().await;
+            self.settle_gone().await;
+            self.give_back_left_uploads(bucket).await;
+        }
+    }
+
+    /// The steps ran by themselves before: what they made, and how they ended, is this run's.
+    async fn take_steps(&mut self, stepped: Option<StepsDone>) {
+        let is_planning = matches!(self.work, Work::Plan(_));
+        match stepped {
+            Some(done) => {
+                self.settled = done.settled();
+                self.record.steps = done.reports;
+            }
+            None if is_planning && !self.job.steps.is_empty() => {
+                let message = "the steps did not run: `backup steps` before the plan runs them";
+                self.record.warn(self.events, message.to_owned()).await;
+            }
+            None => {}
+        }
+    }
+
+    /// Leaves what the steps did to the plan that comes next.
+    async fn remember_steps(&mut self) {
+        let done =
+            StepsDone::new(self.id.clone(), self.begun.at, self.record.steps.clone(), self.settled.as_ref());
+        let label = Arc::clone(&self.memory.label);
+        match self.memory.with(move |catalog| done.remember(catalog, &label)).await {
+            Ok(()) => self.goes_on = Some(GoesOn::Stepped),
+            Err(error) => return self.catalog_broke(&error).await,
+        }
+        if !self.memory.is_lasting {
+            let message = "without `state_dir` the plan does not learn that the steps ran: its report leaves them out, and files that they just made wait for `min_age`";
+            self.record.warn(self.events, message.to_owned()).await;
         }
     }
 
@@ -481,12 +629,17 @@ impl Run<'_> {
         let job = Arc::clone(self.job);
         let (memory, id, at) = (self.memory.clone(), self.id.clone(), self.begun.at);
         let before = if let Seen::Present(latest, _) = seen { Some(latest.clone()) } else { None };
+        let is_continued = before.as_ref().is_some_and(|latest| latest.run_id == id);
         let noted = self.memory.with(move |catalog| {
             let duty = match &job.schedule {
                 Some(options) => Duty::look(catalog, options, at)?,
                 None => Duty::default(),
             };
-            let telling = trouble::run::at_start(catalog, &job, memory.destination, &duty, at)?;
+            let telling = if is_continued {
+                Telling::default()
+            } else {
+                trouble::run::at_start(catalog, &job, memory.destination, &duty, at)?
+            };
             catalog.begin_run(memory.destination, &id, at, &telling)?;
             let is_unsettled = start::note_unsettled(catalog, &memory.label)?;
             let reference = start::identity(catalog, &job, before.as_deref(), memory.is_lasting)?;

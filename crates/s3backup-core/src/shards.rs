@@ -3,22 +3,26 @@
 //! The names of what they leave for each other below the control data of the job are all here; what is in it is in
 //! [`s3backup_model`].
 
-#![expect(dead_code, reason = "the parts that use it follow")]
-
 mod assignment;
 mod earlier;
 mod lists;
 mod place;
+mod planner;
 mod result;
+mod sharder;
+mod steps;
 mod uploads;
 mod uri;
 pub(crate) mod worker;
 
-use s3backup_model::{Key, RunId, ShardPlan};
+use chrono::{DateTime, Utc};
+use s3backup_model::{Key, Latest, Lease, RunId, ShardPlan};
 use s3backup_transfer::{Bucket, crc64nvme_base64};
 use serde::de::DeserializeOwned;
 
 pub(crate) use place::Place;
+pub use planner::{ShardOptions, ShardRef, ShardedPlan};
+pub(crate) use steps::StepsDone;
 pub use uri::ShardUri;
 
 use crate::Error;
@@ -27,6 +31,11 @@ use crate::state::control_key;
 
 /// The largest piece that is read: a plan of 1,000 shards with its report is a hundredth of it.
 pub(crate) const MAX_BYTES: u64 = 64 << 20;
+
+/// The lease that keeps other runs of the job from beginning, at the server's `now`.
+pub(crate) fn live_lease(latest: &Latest, now: DateTime<Utc>) -> Option<&Lease> {
+    latest.lease.as_ref().filter(|lease| now < lease.expires_at.to_utc())
+}
 
 /// The name of the plan of a run.
 pub(crate) fn plan_name(run: &RunId) -> String {

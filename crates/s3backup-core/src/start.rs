@@ -7,7 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use s3backup_catalog::{
     Catalog, DestinationId, DueRow, Error as CatalogError, FileRow, FileState, Hints, Telling,
 };
-use s3backup_model::{CatalogRef, DueRef, DueState, FailureKind, Fatal, Key, Latest, RunId, RunState};
+use s3backup_model::{
+    CatalogRef, DueRef, DueState, FailureKind, Fatal, Key, Latest, Outcome, RunId, RunReport, RunState,
+};
 use s3backup_transfer::{Bucket, Error as TransferError, ServiceError};
 
 use crate::Error;
@@ -16,7 +18,7 @@ use crate::due::Duty;
 use crate::latest::Seen;
 use crate::memory::{Memory, machine};
 use crate::snapshot;
-use crate::state::{Span, import};
+use crate::state::{Span, import, report_of};
 
 /// Names of settings in the catalog.
 const CATALOG_ID: &str = "catalog_id";
@@ -48,6 +50,8 @@ pub(crate) struct Facts {
     runs: BTreeMap<RunId, bool>,
     /// The run whose `latest.json` is known to have reached the bucket.
     stored: Option<RunId>,
+    /// The last run that it planned for many workers, and of whose end it learns from the bucket.
+    planned: Option<RunId>,
     /// Whether it knows nothing of this destination but perhaps runs that never reached it.
     is_blank: bool,
 }
@@ -59,6 +63,8 @@ pub(crate) enum Recognition {
     Same,
     /// Read the manifests of runs behind this one, or of all.
     Import { after: Option<RunId>, why: Option<&'static str> },
+    /// Read the manifests of runs behind this one: the last was planned here and ended by many workers.
+    TakeIn { after: Option<RunId> },
     /// Look whether the bucket has what the catalog says.
     Reconcile { why: &'static str },
     /// Stop: it is somebody else's.
@@ -79,6 +85,7 @@ impl Facts {
             machine: catalog.setting(MACHINE)?,
             is_blank: stored.is_none() && !has_files,
             runs: runs.map(|row| (row.run, row.summary.is_some())).collect(),
+            planned: catalog.setting(&planned_name(label))?.and_then(|id| RunId::parse(&id)),
             stored,
         })
     }
@@ -110,6 +117,15 @@ pub(crate) fn stored(catalog: &Catalog, label: &str) -> Result<Option<RunId>, Ca
 /// Remembers that `latest.json` of this run is in the bucket.
 pub(crate) fn note_stored(catalog: &Catalog, label: &str, run: &RunId) -> Result<(), CatalogError> {
     catalog.set_setting(&stored_name(label), run.as_str())
+}
+
+fn planned_name(label: &str) -> String {
+    format!("planned:{label}")
+}
+
+/// Remembers that this run was planned here for many workers: how it ended, and what they put, is in the bucket alone.
+pub(crate) fn note_planned(catalog: &Catalog, label: &str, run: &RunId) -> Result<(), CatalogError> {
+    catalog.set_setting(&planned_name(label), run.as_str())
 }
 
 fn unsettled_name(label: &str) -> String {
@@ -197,6 +213,9 @@ pub(crate) fn recognise(
         };
     }
     if !facts.knows(latest) {
+        if facts.planned.as_ref() == Some(&latest.run_id) {
+            return Recognition::TakeIn { after: facts.known_up_to() };
+        }
         return Recognition::Import {
             after: facts.known_up_to(),
             why: Some(
@@ -259,6 +278,14 @@ pub(crate) async fn settle(
                 }),
             );
         }
+        Recognition::TakeIn { after } => {
+            let imported = import(job, bucket, memory, &Span { after, until: None }).await.map_err(fatal)?;
+            count_runs(memory, imported.runs).await.map_err(fatal)?;
+            if let Some(latest) = latest {
+                take_history(memory, latest).await.map_err(fatal)?;
+                take_settled(job, bucket, memory, &latest.run_id).await.map_err(fatal)?;
+            }
+        }
         Recognition::Reconcile { why } => {
             let found = reconcile(job, bucket, memory).await.map_err(fatal)?;
             // The manifests may be gone as well: this run says again what there is.
@@ -290,6 +317,22 @@ pub(crate) async fn settle(
 async fn expect_unseen(memory: &Memory) -> Result<(), Error> {
     let label = Arc::clone(&memory.label);
     memory.with(move |catalog| note_unseen(catalog, &label)).await
+}
+
+/// After a run that many workers brought to a good end, the bucket is known to have each file as the catalog says.
+async fn take_settled(job: &Job, bucket: &Bucket, memory: &Memory, run: &RunId) -> Result<(), Error> {
+    if report_of(job, bucket, run).await?.is_some_and(|report| is_settling(&report)) {
+        let label = Arc::clone(&memory.label);
+        memory.with(move |catalog| note_settled(catalog, &label)).await?;
+    }
+    Ok(())
+}
+
+/// Whether after such a run the bucket is known to have each file as the catalog says: what was not looked at is no better
+/// known than before.
+pub(crate) fn is_settling(report: &RunReport) -> bool {
+    let skipped = report.skipped.by_reason;
+    report.outcome == Outcome::Success && skipped.too_young + skipped.not_selected == 0
 }
 
 async fn expect_nothing_unseen(memory: &Memory) -> Result<(), Error> {
@@ -558,6 +601,7 @@ mod tests {
             machine: Some(machine.to_owned()),
             runs: (1..=newest).map(|second| (run(second), true)).collect(),
             stored: Some(run(stored)),
+            planned: None,
             is_blank: false,
         }
     }

@@ -24,9 +24,13 @@ fn a_shard_of_no_plan_fails_and_nobody_is_told() {
 fn job_and_host_are_those_of_the_plan() {
     let world = World::new();
     let other_host = world.run(&["run", "--shard", &uri("telemetry", "gw-2")]);
-    assert!(other_host.expect(2).err.contains("`host` is set to gw-1 here"), "{}", other_host.err);
+    assert!(other_host.expect(2).err.contains("host = gw-1 (file"), "{}", other_host.err);
     let other_job = world.run(&["run", "--job", "telemetry", "--shard", &uri("other", "gw-1")]);
-    assert!(other_job.expect(2).err.contains("--job says telemetry"), "{}", other_job.err);
+    assert!(
+        other_job.expect(2).err.contains("--job telemetry: the run is one of other"),
+        "{}",
+        other_job.err
+    );
     let no_such_job = world.run(&["run", "--shard", &uri("other", "gw-1")]);
     assert!(no_such_job.expect(2).err.contains("there is no job \"other\""), "{}", no_such_job.err);
     let text = std::fs::read_to_string(world.path("backup.toml")).unwrap();

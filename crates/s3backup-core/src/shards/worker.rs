@@ -25,7 +25,7 @@ use crate::ending::{self, Begun};
 use crate::events::Emitter;
 use crate::flow::{UPDATES_AHEAD, UPLOADS_AHEAD, UPLOADS_AT_ONCE, engine, reserve, until};
 use crate::record::Record;
-use crate::run::{DRAIN_SHARE, LEEWAY_SHARE, STORE_SHARE, grace_is_over};
+use crate::run::{Became, DRAIN_SHARE, LEEWAY_SHARE, STORE_SHARE, grace_is_over};
 use crate::said::Said;
 
 /// When what was done is stored, so that the next attempt need not do it again, and when it is looked whether the run is
@@ -52,7 +52,7 @@ pub(crate) async fn run(
     rhythm: Rhythm,
     events: Emitter,
     cancel: CancellationToken,
-) -> Result<RunReport, Error> {
+) -> Result<Became, Error> {
     let begun = Begun { at: (job.clock)(), instant: Instant::now() };
     let mut report = ending::empty(&job, uri.run().clone(), ending::local(&job, begun.at));
     report.shard = uri.shard();
@@ -104,7 +104,7 @@ pub(crate) async fn run(
         }
     }
     events.emit(Event::RunFinished { report: Box::new(report.clone()) }).await;
-    Ok(report)
+    Ok(Became::Report(Box::new(report)))
 }
 
 struct Worker<'a> {
@@ -311,7 +311,7 @@ impl Worker<'_> {
 
     /// Each line of the shard must have been answered, by this attempt or by an earlier one.
     async fn balance(&mut self) {
-        self.record.balance(self.events).await;
+        self.record.balance(self.events, 0).await;
         if self.record.is_hopeless() || self.cancel.is_cancelled() {
             return;
         }

@@ -47,9 +47,9 @@ impl World {
     }
 
     fn start(&self, rhythm: Rhythm) -> Run {
-        let job = backup(&self.server, &self.dir).job;
-        let (mine, uri) = (Arc::clone(&job), ShardUri::parse(&self.plan.uri(0)).unwrap());
-        Run::start(&job, |events, cancel| run(mine, uri, rhythm, events, cancel))
+        let backup = backup(&self.server, &self.dir);
+        let (job, uri) = (Arc::clone(&backup.job), ShardUri::parse(&self.plan.uri(0)).unwrap());
+        backup.spawn(|events, cancel| run(job, uri, rhythm, events, cancel))
     }
 
     /// After so many files nothing is answered any more.
