@@ -45,7 +45,7 @@ pub(crate) enum Listed {
 pub(crate) type Batch = Result<Vec<Listed>, Fatal>;
 
 /// Reads the lists of one shard, one after the other.
-pub(crate) struct Lists {
+pub(crate) struct Reader {
     pub(crate) bucket: Bucket,
     pub(crate) place: Place,
     pub(crate) run: RunId,
@@ -53,7 +53,7 @@ pub(crate) struct Lists {
     pub(crate) lists: Vec<ShardList>,
 }
 
-impl Lists {
+impl Reader {
     /// Hands all lines over, until nobody takes them any more. Dropping the future ends it.
     pub(crate) async fn hand_over(self, job: Arc<Job>, files: Option<Files>, batches: mpsc::Sender<Batch>) {
         let looker = Looker { job, files, lookups: BTreeMap::new(), batches: batches.clone() };
@@ -104,14 +104,17 @@ impl Looker {
     /// Goes through a list; `false` when nobody takes the lines any more.
     fn look(&mut self, name: &str, bytes: &Bytes, lines: u64) -> Result<bool, Fatal> {
         let damaged = |why: String| damaged(name, &why);
-        let mut reader = Lines::open(bytes).map_err(damaged)?;
-        if reader.header.min_reader > s3backup_model::ShardPlan::SCHEMA {
+        let mut open = Lines::open(bytes).map_err(damaged)?;
+        if open.header.min_reader > s3backup_model::ShardPlan::SCHEMA {
             return Err(damaged("it was written by a newer version: update s3backup".to_owned()));
         }
         let mut count = 0;
         let mut batch = Vec::with_capacity(BATCH);
-        while let Some(line) = reader.next::<ShardLine>().map_err(damaged)? {
+        while let Some(line) = open.next::<ShardLine>().map_err(damaged)? {
             count += 1;
+            if count > lines {
+                break;
+            }
             batch.push(self.line(line)?);
             if batch.len() == BATCH {
                 let batch = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
@@ -121,7 +124,7 @@ impl Looker {
             }
         }
         if count != lines {
-            return Err(damaged(format!("it has {count} lines where the plan says {lines}")));
+            return Err(damaged(format!("it has not the {lines} lines that the plan says")));
         }
         Ok(self.batches.blocking_send(Ok(batch)).is_ok())
     }

@@ -29,13 +29,14 @@ impl std::fmt::Debug for Notes {
 }
 
 impl Notes {
-    /// Waits for a request, unless the worker is interrupted: no thread may outlive it.
-    fn wait<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<T, JournalError> {
+    /// Waits for a request; `None` when the worker is interrupted meanwhile, because no thread may outlive it. The engine sees that
+    /// by itself.
+    fn wait<T>(&self, request: impl Future<Output = Result<T, Error>>) -> Result<Option<T>, JournalError> {
         self.runtime.block_on(async {
             tokio::select! {
                 biased;
-                () = self.cancel.cancelled() => Err("the worker was interrupted".into()),
-                done = request => Ok(done?),
+                () = self.cancel.cancelled() => Ok(None),
+                done = request => Ok(Some(done?)),
             }
         })
     }
@@ -76,11 +77,11 @@ impl UploadJournal for Notes {
     }
 
     fn begun(&self, key: &Key, upload: &OpenUpload) -> Result<(), JournalError> {
-        self.wait(self.store(key, upload))
+        self.wait(self.store(key, upload)).map(drop)
     }
 
     fn find(&self, key: &Key) -> Result<Option<OpenUpload>, JournalError> {
-        let Some(note) = self.wait(self.read(key))? else { return Ok(None) };
+        let Some(note) = self.wait(self.read(key))?.flatten() else { return Ok(None) };
         let Some(checksum) = ChecksumKind::named(&note.checksum) else { return Ok(None) };
         let stat = FileStat {
             size: note.size,

@@ -36,7 +36,7 @@ impl ByHand {
     }
 
     /// The name of a shard.
-    pub(crate) fn uri(&self, shard: usize) -> String {
+    pub(crate) fn uri(&self, shard: u32) -> String {
         format!("s3://{}/{CONTROL}/plans/{}/{shard}", self.bucket, self.run)
     }
 

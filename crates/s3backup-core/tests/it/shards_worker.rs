@@ -21,11 +21,11 @@ fn worker(bench: &Bench) -> Backup {
     bench.forgetful_job().source(Source::new(bench.data())).build().unwrap()
 }
 
-async fn work(worker: &Backup, plan: &ByHand, shard: usize) -> Result<RunReport, Error> {
+async fn work(worker: &Backup, plan: &ByHand, shard: u32) -> Result<RunReport, Error> {
     soon(worker.start_shard(&ShardUri::parse(&plan.uri(shard)).unwrap()).finish()).await
 }
 
-async fn done(worker: &Backup, plan: &ByHand, shard: usize) -> RunReport {
+async fn done(worker: &Backup, plan: &ByHand, shard: u32) -> RunReport {
     let report = work(worker, plan, shard).await.unwrap();
     assert_eq!(report.outcome, Outcome::Success, "{report:#?}");
     report
@@ -47,7 +47,7 @@ async fn planned(bench: &Bench, change: impl FnOnce(&mut ByHand)) -> ByHand {
     plan
 }
 
-async fn result(bench: &Bench, plan: &ByHand, shard: usize) -> ShardResult {
+async fn result(bench: &Bench, plan: &ByHand, shard: u32) -> ShardResult {
     serde_json::from_slice(&bench.get(&plan.key(&format!("results/{shard}.json"))).await).unwrap()
 }
 
@@ -72,14 +72,14 @@ async fn workers_send_their_shards_and_leave_nothing_else() {
     let mut listed = Vec::new();
     for shard in 0..3 {
         let report = done(&worker(&bench), &plan, shard).await;
-        assert_eq!((report.shard, report.found.files, report.uploaded.files), (Some(shard as u32), 10, 10));
+        assert_eq!((report.shard, report.found.files, report.uploaded.files), (Some(shard), 10, 10));
         assert_eq!((&report.run_id, report.manifests.len()), (&plan.run, 1));
         let (header, lines) = read_segment(&bench.get(report.manifests[0].key.as_str()).await);
         assert_eq!(header.run_id, plan.run);
         assert!(lines.iter().all(|line| line.op == Op::Put));
         listed.extend(lines.into_iter().map(|line| line.key.to_string()));
         let stored = result(&bench, &plan, shard).await;
-        assert_eq!((stored.shard, stored.report), (shard as u32, report));
+        assert_eq!((stored.shard, stored.report), (shard, report));
     }
     listed.sort();
     assert_eq!(bench.data_keys().await.into_iter().collect::<Vec<_>>(), listed);
