@@ -601,6 +601,7 @@ mod tests {
             machine: Some(machine.to_owned()),
             runs: (1..=newest).map(|second| (run(second), true)).collect(),
             stored: Some(run(stored)),
+            planned: None,
             is_blank: false,
         }
     }
