@@ -31,6 +31,7 @@ mod prune;
 mod recognise;
 mod restore;
 mod scheduler;
+mod shards_commit;
 mod shards_plan;
 mod steps;
 mod troubles;
