@@ -615,7 +615,7 @@ async fn while_the_lease_lives_nothing_else_changes_the_backup() {
             .await
             .map(|_| ()),
         soon(shared.home().verify(VerifyOptions::default().repair(true)).finish()).await.map(|_| ()),
-        soon(shared.home().rebuild()).await.map(|_| ()),
+        soon(Box::pin(shared.home().rebuild())).await.map(|_| ()),
     ];
     for refused in refused {
         assert!(matches!(&refused, Err(Error::Leased { run, .. }) if *run == plan.run_id), "{refused:?}");
