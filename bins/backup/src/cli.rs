@@ -63,7 +63,15 @@ pub(crate) enum Command {
     /// One run now: steps, discover, plan, upload, prove, write the manifest, alert
     #[command(after_help = "\
 The run report goes to stdout (with --json as one JSON document), progress and log to stderr.
-Ctrl-C or SIGTERM ends the run within 3 s (`[transfer] grace`); what is finished is recorded.")]
+Ctrl-C or SIGTERM ends the run within 3 s (`[transfer] grace`); what is finished is recorded.
+
+With --shard it is a worker of a run that many share: it sends the files of one shard and leaves in
+the bucket how it ended. Any number of workers may go on at once, on any machines that have the
+sources at the same paths and the backup.toml of the plan; job and host are those of the URI. A shard
+may be run again at any time: what was proved before is not sent again. A worker keeps nothing, takes
+no lock and tells nobody.
+
+  backup plan --shards 8 | parallel -j8 backup run --shard {}")]
     Run(Run),
     /// The daemon: runs the jobs when they are due, makes up for what was missed, serves /healthz, /metrics and a status page
     #[command(after_help = "\
@@ -222,6 +230,13 @@ pub(crate) struct Run {
     /// back, and when a source that had files is empty
     #[arg(long)]
     pub(crate) force: bool,
+    /// Do this shard of a plan alone, named as `backup plan --shards` prints it
+    #[arg(long, value_name = "URI", value_parser = shard, conflicts_with_all = ["dry_run", "force"])]
+    pub(crate) shard: Option<ShardUri>,
+}
+
+fn shard(text: &str) -> Result<ShardUri, String> {
+    ShardUri::parse(text).map_err(|error| line_of(&error))
 }
 
 #[derive(Debug, Args)]

@@ -33,7 +33,8 @@ use crate::plan::Naming;
 use crate::planning::Plan;
 use crate::record::Shelf;
 use crate::run::{Became, Work, run, silent};
-use crate::shards::{ShardOptions, ShardedPlan};
+use crate::shards::worker::{self, Rhythm};
+use crate::shards::{ShardOptions, ShardUri, ShardedPlan};
 
 /// Up to so many files may change at once whatever share of all they are: a handful of databases that change each day is
 /// no mass change.
@@ -248,6 +249,20 @@ impl Backup {
         self.begin(Work::Whole)
     }
 
+    /// Starts a worker's part of a run that many workers share: one shard of a plan, named as `backup plan --shards` prints it.
+    /// The run's report is that of the shard. Any number of workers may do any shards at once, and each shard any number of
+    /// times, on any machine that has the sources at the same paths: what earlier attempts proved is not done again. Nothing
+    /// is kept on this machine, and nobody is told. Must be called within a tokio runtime.
+    ///
+    /// [`Run::finish`] gives [`Error::Shard`] when there is no such plan, it is over or expired, or it was made with another
+    /// configuration; [`Error::Transfer`] when the bucket cannot be asked; else it ends as [`run`](Self::run) does. Dropping
+    /// the run stops everything at once: what was sent stays, and the next attempt at the shard goes on from what was stored
+    /// last.
+    pub fn start_shard(&self, uri: &ShardUri) -> Run {
+        let (job, uri) = (Arc::clone(&self.job), uri.clone());
+        self.spawn(|events, cancel| worker::run(job, uri, Rhythm::default(), events, cancel))
+    }
+
     /// Starts the steps alone, under the job's lock, for a run that many workers share: the next [`start_plan`](Self::start_plan) goes
     /// on with the same run. When a step aborts, the run has failed, is reported and told. Must be called within a tokio
     /// runtime.
@@ -266,11 +281,18 @@ impl Backup {
     }
 
     fn begin<T>(&self, work: Work) -> Run<T> {
+        let job = Arc::clone(&self.job);
+        self.spawn(|events, cancel| run(job, work, events, cancel))
+    }
+
+    pub(crate) fn spawn<T, F>(&self, work: impl FnOnce(Emitter, CancellationToken) -> F) -> Run<T>
+    where
+        F: Future<Output = Result<Became, Error>> + Send + 'static,
+    {
         let (sender, events) = mpsc::channel(EVENTS_AHEAD);
-        let logger = self.job.logger.clone();
         let cancel = CancellationToken::new();
         let mut task = JoinSet::new();
-        task.spawn(run(Arc::clone(&self.job), work, Emitter::new(sender, logger), cancel.clone()));
+        task.spawn(work(Emitter::new(sender, self.job.logger.clone()), cancel.clone()));
         Run { events, cancel, task, gives: PhantomData }
     }
 

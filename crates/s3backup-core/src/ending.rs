@@ -30,6 +30,7 @@ pub(crate) fn empty(job: &Job, run_id: RunId, started_at: DateTime<FixedOffset>)
         host: job.host.clone(),
         destination: job.destination_url(),
         trigger: job.trigger,
+        shard: None,
         outcome: Outcome::Failed,
         started_at,
         finished_at: started_at,
@@ -67,18 +68,22 @@ pub(crate) fn local(job: &Job, at: DateTime<Utc>) -> DateTime<FixedOffset> {
     at.with_timezone(&job.timezone).fixed_offset()
 }
 
+/// Says in the report when it ended, how long it took, and how fast it was.
+pub(crate) fn time(job: &Job, begun: Begun, report: &mut RunReport) {
+    let duration = begun.instant.elapsed();
+    report.finished_at = local(job, (job.clock)());
+    report.duration_s = (duration.as_secs_f64() * 1000.0).round() / 1000.0;
+    let millis = duration.as_millis().max(1);
+    report.bytes_per_s = u64::try_from(u128::from(report.uploaded.bytes) * 1000 / millis).unwrap_or(u64::MAX);
+}
+
 impl Run<'_> {
     /// Puts all that is known into the report.
     pub(crate) fn seal(&self, report: &mut RunReport) {
         self.record.fill(report);
         report.due = self.duty.settled(report.outcome);
         report.verified.clone_from(&self.verified);
-        let duration = self.begun.instant.elapsed();
-        report.finished_at = local(self.job, (self.job.clock)());
-        report.duration_s = (duration.as_secs_f64() * 1000.0).round() / 1000.0;
-        let millis = duration.as_millis().max(1);
-        report.bytes_per_s =
-            u64::try_from(u128::from(report.uploaded.bytes) * 1000 / millis).unwrap_or(u64::MAX);
+        time(self.job, self.begun, report);
     }
 
     /// Stores the last segment of the manifest and then the report, so that a report's presence means that all it speaks of

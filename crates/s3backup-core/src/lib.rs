@@ -116,6 +116,7 @@ mod record;
 
 mod restore;
 mod run;
+mod said;
 mod scheduler;
 mod segment;
 mod selection;

@@ -41,6 +41,8 @@ pub(crate) struct Proved {
 /// What is known of a run so far.
 pub(crate) struct Record {
     run_id: RunId,
+    /// Where its segments go: what their names begin with.
+    segments_name: String,
     sources: Vec<SourceReport>,
     /// In which sources something could not be looked at.
     troubled: Vec<bool>,
@@ -97,6 +99,7 @@ impl Record {
             })
             .collect();
         Self {
+            segments_name: format!("manifests/{run_id}/"),
             run_id,
             troubled: vec![false; sources.len()],
             sources,
@@ -126,10 +129,14 @@ impl Record {
         }
     }
 
-    /// Makes segments short, so that a test need not back up hundreds of thousands of files.
-    #[cfg(test)]
+    /// Cuts segments when they have so many lines.
     pub(crate) fn cut_segments_at(&mut self, lines: u64) {
         self.lines_per_segment = lines;
+    }
+
+    /// Lets the names of segments begin with this, for one of several records of the same run.
+    pub(crate) fn name_segments(&mut self, name: String) {
+        self.segments_name = name;
     }
 
     /// Says that the work is over: from now on an interruption changes nothing about how the run ends.
@@ -248,6 +255,11 @@ impl Record {
         self.unchanged.merge(batch.unchanged);
         self.failed_found += batch.refused.files;
         self.skipped.merge(&batch.skipped);
+    }
+
+    /// Takes in a selected file that is planned elsewhere.
+    pub(crate) fn find(&mut self, bytes: u64) {
+        self.found.add(bytes);
     }
 
     /// Once all is said of all files: each that was found must be in the bucket, be a failure, or be one of those that were
@@ -370,6 +382,11 @@ impl Record {
         self.list(events, line).await;
     }
 
+    /// Whether something is to be listed that is not in the bucket yet.
+    pub(crate) fn has_unlisted(&self) -> bool {
+        self.segment.is_some() || self.has_unstored()
+    }
+
     /// Whether segments are complete that are not stored yet.
     pub(crate) fn has_unstored(&self) -> bool {
         !self.unstored.is_empty()
@@ -377,7 +394,7 @@ impl Record {
 
     /// Whether all that was to be listed is in the bucket.
     pub(crate) fn is_all_listed(&self) -> bool {
-        self.segment.is_none() && self.unstored.is_empty() && !self.has_lost_lines
+        !self.has_unlisted() && !self.has_lost_lines
     }
 
     async fn manifest_broke(&mut self, events: &Emitter, error: &std::io::Error) {
@@ -419,21 +436,25 @@ impl Record {
             None => Segment::start(&self.run_id, self.segments)?,
         };
         segment.push(line)?;
-        if segment.is_full(self.lines_per_segment) {
-            self.segments = segment.number() + 1;
-            self.unstored.push_back(segment.finish()?);
-        } else {
-            self.segment = Some(segment);
+        self.segment = Some(segment);
+        if self.segment.as_ref().is_some_and(|segment| segment.is_full(self.lines_per_segment)) {
+            self.complete_segment()?;
         }
         Ok(())
     }
 
-    /// Completes the segment that is being written: no more lines come.
+    fn complete_segment(&mut self) -> std::io::Result<()> {
+        if let Some(segment) = self.segment.take() {
+            self.segments = segment.number() + 1;
+            self.unstored.push_back(segment.finish()?);
+        }
+        Ok(())
+    }
+
+    /// Completes the segment that is being written, however few lines it has.
     pub(crate) async fn close_segment(&mut self, events: &Emitter) {
-        match self.segment.take().map(Segment::finish) {
-            Some(Ok(segment)) => self.unstored.push_back(segment),
-            Some(Err(error)) => self.manifest_broke(events, &error).await,
-            None => {}
+        if let Err(error) = self.complete_segment() {
+            self.manifest_broke(events, &error).await;
         }
     }
 
@@ -443,7 +464,7 @@ impl Record {
     /// When the future is dropped, the segment that was on its way is stored by the next call.
     pub(crate) async fn store_segments(&mut self, events: &Emitter, control: &Shelf<'_>) {
         while let Some(segment) = self.unstored.front() {
-            let name = format!("manifests/{}/{}.jsonl.zst", self.run_id, segment.number);
+            let name = format!("{}{}.jsonl.zst", self.segments_name, segment.number);
             let crc64nvme = crc64nvme_base64(&segment.bytes);
             let lines = segment.lines;
             let stored = control.store(&name, segment.bytes.clone()).await;

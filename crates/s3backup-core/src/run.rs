@@ -38,7 +38,7 @@ const STAMP_DELAY: Duration = Duration::from_millis(10);
 /// manifest and report, then the alert, then metrics. The rest is for the process to end.
 pub(crate) const DRAIN_SHARE: f64 = 0.3;
 pub(crate) const LEEWAY_SHARE: f64 = 0.05;
-const STORE_SHARE: f64 = 0.35;
+pub(crate) const STORE_SHARE: f64 = 0.35;
 const ALERT_SHARE: f64 = 0.2;
 const METRICS_SHARE: f64 = 0.05;
 

@@ -3,22 +3,28 @@
 //! The names of what they leave for each other below the control data of the job are all here; what is in it is in
 //! [`s3backup_model`].
 
+mod assignment;
 mod commit;
+mod earlier;
 mod gather;
 pub(crate) mod lease;
 mod leftovers;
+mod lists;
 mod merge;
 mod place;
 mod planner;
+mod result;
 mod settle;
 mod sharder;
 mod steps;
 mod tell;
 mod turn;
+mod uploads;
 mod uri;
+pub(crate) mod worker;
 
-use s3backup_model::{RunId, ShardPlan};
-use s3backup_transfer::Bucket;
+use s3backup_model::{Key, RunId, ShardPlan};
+use s3backup_transfer::{Bucket, crc64nvme_base64};
 use serde::de::DeserializeOwned;
 
 pub(crate) use commit::{catch_up, close_expired};
@@ -54,9 +60,15 @@ pub(crate) fn result_name(run: &RunId, shard: u32) -> String {
     format!("plans/{run}/results/{shard}.json")
 }
 
-/// The name of a segment that lists what an attempt at a shard put.
-pub(crate) fn segment_name(run: &RunId, shard: u32, attempt: &str, number: u64) -> String {
-    format!("manifests/{run}/{shard}-{attempt}-{number}.jsonl.zst")
+/// The name of a note of the upload of a large file: a key of any length and content has one.
+pub(crate) fn upload_name(run: &RunId, key: &Key) -> String {
+    let sum = crc64nvme_base64(key.as_str().as_bytes()).replace('/', "_");
+    format!("plans/{run}/uploads/{sum}.json")
+}
+
+/// What the names of the segments begin with that list what all attempts at a shard put.
+pub(crate) fn segments_name(run: &RunId, shard: u32) -> String {
+    format!("manifests/{run}/{shard}-")
 }
 
 /// The name of a list of a shard, below the place where plans lie.

@@ -28,4 +28,5 @@ pub use report::{
 };
 pub use shard::{
     KnownObject, Lease, PlannedShard, ShardLine, ShardList, ShardPlan, ShardProgress, ShardResult,
+    ShardUpload,
 };

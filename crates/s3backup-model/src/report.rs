@@ -22,6 +22,9 @@ pub struct RunReport {
     pub destination: String,
     /// What started the run.
     pub trigger: Trigger,
+    /// Which part of a run that many workers share this is about; absent from the report of a whole run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<u32>,
     /// How it ended.
     pub outcome: Outcome,
     /// Start, in the job's time zone.

@@ -2,7 +2,7 @@
 //!
 //! Below the control data of the job, in `plans/<run-id>/`: [`ShardPlan`] in `plan.json`; the lists
 //! `<shard>/<n>.jsonl.zst`, whose first line is a [`manifest::Header`](crate::manifest::Header) and every other a [`ShardLine`];
-//! [`ShardProgress`] in `progress/<shard>-<attempt>.json`; [`ShardResult`] in `results/<shard>.json`. Shards are counted
+//! [`ShardProgress`] in `progress/<shard>-<attempt>.json`; [`ShardUpload`] in `uploads/`; [`ShardResult`] in `results/<shard>.json`. Shards are counted
 //! from 0. What a worker proved is in manifest segments `manifests/<run-id>/<shard>-<attempt>-<n>.jsonl.zst`, which count once
 //! the report of the run names them.
 
@@ -121,6 +121,36 @@ pub struct ShardResult {
     pub shard: u32,
     /// What became of each of its files. Its manifests are those of this attempt and of the earlier ones that it went on from.
     pub report: RunReport,
+}
+
+/// A multipart upload that a worker began. Stored before its first part is sent, so that the next attempt, on whatever machine,
+/// sends only the parts that are missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardUpload {
+    /// Version of this format.
+    pub schema: u32,
+    /// Oldest version that can read it.
+    pub min_reader: u32,
+    /// The object.
+    pub key: Key,
+    /// The server's name for the upload.
+    pub upload_id: String,
+    /// Size of its parts in bytes, but for the last.
+    pub part_size: u64,
+    /// Which checksum its parts have: `crc64nvme`, `crc32c`, `sha256` or `none`.
+    pub checksum: String,
+    /// Length of the file in bytes when it was begun; what follows is of that time, too.
+    pub size: u64,
+    /// Modification time, nanoseconds since the Unix epoch.
+    pub mtime_ns: i64,
+    /// Change time, nanoseconds since the Unix epoch.
+    pub ctime_ns: i64,
+    /// `st_mode`.
+    pub mode: u32,
+    /// Inode number.
+    pub inode: u64,
+    /// Device that the inode lives on.
+    pub device: u64,
 }
 
 /// That a sharded run goes on, as `latest.json` tells.

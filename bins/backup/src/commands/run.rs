@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use s3backup_config::{Loaded, Settings};
-use s3backup_core::{Backup, Error, FailureKind, Outcome, Run, RunReport, Trigger, line_of};
+use s3backup_core::{Backup, Error, FailureKind, Outcome, Run, RunReport, ShardUri, Trigger, line_of};
 use s3backup_local_s3::LocalS3;
 use s3backup_logging::LoggerManager;
 use serde_json::json;
@@ -26,6 +26,9 @@ pub(super) struct Asked {
 
 pub(crate) async fn run(common: &Common, arguments: &cli::Run) -> Result<Exit, Stop> {
     let asked = Asked { trigger: arguments.trigger.into(), force: arguments.force };
+    if let Some(uri) = &arguments.shard {
+        return shard(common, asked, uri).await;
+    }
     let report = attend(common, asked, Backup::start, report_of).await?;
     print_result(&report, common.json);
     Ok(exit_of(&report))
@@ -69,6 +72,19 @@ pub(super) async fn attend<T, R>(
         }
         Err(stop) => Err(not_started(common, stop).await),
     }
+}
+
+/// A worker's part. Whoever commits the run tells how it ended.
+async fn shard(common: &Common, asked: Asked, uri: &ShardUri) -> Result<Exit, Stop> {
+    let working = async {
+        let loaded = session::load_for(common, uri)?;
+        let interrupts = Interrupts::listen(loaded.settings.grace)?;
+        let start = |backup: &Backup| backup.start_shard(uri);
+        attend_with_log(common, asked, loaded, &interrupts, start, report_of).await
+    };
+    let report = working.await.inspect_err(|stop| print_not_started(common, stop))?;
+    print_result(&report, common.json);
+    Ok(exit_of(&report))
 }
 
 /// The report of a run, also of one that failed.
@@ -243,7 +259,10 @@ fn headline(report: &RunReport) -> String {
     let took = human::duration(report.duration_s);
     let place = &report.destination;
     match report.outcome {
-        Outcome::Success => format!("success: every selected file is in {place} ({took})"),
+        Outcome::Success => match report.shard {
+            Some(shard) => format!("success: every file of shard {shard} is in {place} ({took})"),
+            None => format!("success: every selected file is in {place} ({took})"),
+        },
         Outcome::Partial if report.failed_total == 0 => {
             format!("partial: every selected file is in {place}, and a step did not succeed ({took})")
         }

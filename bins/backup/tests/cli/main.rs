@@ -14,5 +14,6 @@ mod prune;
 mod restore;
 mod run;
 mod schedule;
+mod shard;
 mod verify;
 mod world;
