@@ -296,10 +296,6 @@ pub(crate) struct Prune {
     pub(crate) force: bool,
 }
 
-fn shard(text: &str) -> Result<ShardUri, String> {
-    ShardUri::parse(text).map_err(|error| line_of(&error))
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct Commit {
     /// The run, as `backup plan --shards` names it: its id, or the URI of its plan
