@@ -93,6 +93,18 @@ line (with --json all that is known of the plan). Until then no other run of the
     Plan(Plan),
     /// The steps alone, for a run that many workers share; `plan --shards` goes on with it
     Steps(Steps),
+    /// The end of a run that many workers shared: one report and one message, once all of its shards are done
+    #[command(after_help = "\
+Checks the result of each shard and the manifest that it names. What is missing or wrong is named with its URI, people are told of it
+once, and nothing is changed (exit code 1): run those shards again, then commit again. On any machine that can read and write the
+bucket, any number of times. Where the run is not configured here under its own job and host, name it by its URI.
+
+  backup commit s3://fleet/trips/.s3backup/telemetry/gw-1/plans/20261128T110000.000Z-7f3a91c2
+  backup commit 20261128T110000.000Z-7f3a91c2                    where job and host are those of backup.toml
+  backup commit 20261128T110000.000Z-7f3a91c2 --abandon          give it up: it fails, and other runs may begin
+
+Exit codes: 0 success, 3 some files could not be backed up, 1 the run failed, was given up, or is not complete, 2 bad usage")]
+    Commit(Commit),
     /// Delete what no rule of `[prune]` keeps: old versions and runs in the bucket, local files proved to be in it
     #[command(after_help = "\
 Look first at what would go, and why: backup prune --dry-run
@@ -282,6 +294,16 @@ pub(crate) struct Prune {
     /// Delete even when it is more than a quarter of all objects at once
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Commit {
+    /// The run, as `backup plan --shards` names it: its id, or the URI of its plan
+    #[arg(value_name = "RUN-ID|URI", value_parser = shard)]
+    pub(crate) plan: ShardUri,
+    /// Give the run up: what its workers put is kept, and the next run does the rest
+    #[arg(long)]
+    pub(crate) abandon: bool,
 }
 
 /// Names of [`Trigger`] on the command line.

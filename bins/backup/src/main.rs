@@ -48,6 +48,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Stop> {
         Command::Config => commands::config::run(&common),
         Command::Run(arguments) if arguments.dry_run => commands::plan::dry_run(&common).await,
         Command::Run(arguments) => commands::run::run(&common, &arguments).await,
+        Command::Commit(arguments) => commands::commit::run(&common, &arguments).await,
         Command::Schedule(arguments) => commands::schedule::run(&common, &arguments).await,
         Command::Plan(arguments) => commands::plan::run(&common, &arguments).await,
         Command::Steps(arguments) => commands::run::steps(&common, &arguments).await,

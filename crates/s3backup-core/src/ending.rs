@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::{DateTime, FixedOffset, Utc};
+use s3backup_catalog::Catalog;
 use s3backup_model::{FailureKind, Fatal, Latest, Outcome, RunId, RunReport, RunState, RunSummary, Tally};
 use s3backup_transfer::Bucket;
 use tokio::sync::Mutex;
@@ -163,13 +164,9 @@ impl Run<'_> {
         let (summary, duty) = (RunSummary::from(report), self.duty.clone());
         let is_wanted = self.is_wanted(report);
         let (job, ended) = (Arc::clone(self.job), report.clone());
-        let is_settled = start::is_settling(report);
-        let failures = (report.outcome != Outcome::Success).then(|| overview::failures_of(report));
         let label = Arc::clone(&self.memory.label);
         let noted = self.memory.with(move |catalog| {
-            if is_settled {
-                start::note_settled(catalog, &label)?;
-            }
+            note_outcome(catalog, &label, &ended)?;
             duty.settle(catalog, summary.outcome, &summary.run_id)?;
             // It may have been written by an attempt that was cut short while it waited for this.
             let newest = catalog.runs(destination, 1)?.pop();
@@ -177,9 +174,6 @@ impl Run<'_> {
             let telling = trouble::run::at_end(catalog, &job, destination, &ended, is_wanted)?;
             if !is_noted {
                 catalog.end_run(destination, &summary, &telling)?;
-            }
-            if let Some(failures) = failures {
-                overview::note_failures(catalog, &label, &failures)?;
             }
             Ok(!telling.alerts.is_empty())
         });
@@ -217,6 +211,21 @@ impl Run<'_> {
             report.warnings.push(message);
         }
     }
+}
+
+/// Notes what else the end of a run says: that all is known of the bucket, or what went wrong.
+pub(crate) fn note_outcome(
+    catalog: &Catalog,
+    label: &str,
+    report: &RunReport,
+) -> Result<(), s3backup_catalog::Error> {
+    if report.outcome != Outcome::Success {
+        return overview::note_failures(catalog, label, &overview::failures_of(report));
+    }
+    if start::is_settling(report) {
+        start::note_settled(catalog, label)?;
+    }
+    Ok(())
 }
 
 /// What became of the alerts at the end of a run, for its report. Whether people could be told changes nothing about the

@@ -182,7 +182,7 @@ impl Error {
 }
 
 /// The first of what is missing.
-fn named(wrong: &[(String, String)]) -> String {
+pub(crate) fn named(wrong: &[(String, String)]) -> String {
     const SHOWN: usize = 5;
     let shown: Vec<String> = wrong.iter().take(SHOWN).map(|(uri, why)| format!("{uri} ({why})")).collect();
     let more = wrong.len().saturating_sub(SHOWN);

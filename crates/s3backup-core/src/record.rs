@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use s3backup_model::manifest::{Line, MAX_SEGMENT_LINES, Op};
 use s3backup_model::{
     Entry, Event, Failure, FailureKind, Fatal, FileStat, ManifestRef, Outcome, RunReport, Skipped,
-    SourceReport, StepReport, StepState, Tally, Uploaded, key,
+    SourceReport, StepReport, Tally, Uploaded, key,
 };
 use s3backup_transfer::{
     Bucket, ChecksumKind, Done, Error as TransferError, Sse, Stored, Upload, crc64nvme_base64,
@@ -25,7 +25,7 @@ use crate::segment::{Finished, Segment};
 const FAILURES_IN_A_ROW: u32 = 50;
 
 /// The most warnings that a report holds; a server that is odd about every file must not make it grow without end.
-const MAX_WARNINGS: usize = 100;
+pub(crate) const MAX_WARNINGS: usize = 100;
 
 /// A file that is proved to be in the bucket.
 pub(crate) struct Proved {
@@ -484,8 +484,7 @@ impl Record {
 
     /// How the run ends, as things stand.
     pub(crate) fn outcome(&self) -> Outcome {
-        let is_step_lost =
-            self.steps.iter().any(|step| matches!(step.state, StepState::Failed | StepState::TimedOut));
+        let is_step_lost = self.steps.iter().any(|step| step.state.is_lost());
         if self.fatal.is_some() {
             Outcome::Failed
         } else if self.is_interrupted() {
@@ -499,9 +498,7 @@ impl Record {
 
     fn warnings(&self) -> Vec<String> {
         let mut warnings = self.warnings.clone();
-        if self.warnings_left_out > 0 {
-            warnings.push(format!("and {} more warnings, which are in the log", self.warnings_left_out));
-        }
+        warnings.extend(left_out(self.warnings_left_out));
         warnings
     }
 
@@ -523,6 +520,11 @@ impl Record {
         report.fatal.clone_from(&self.fatal);
         report.manifests.clone_from(&self.manifests);
     }
+}
+
+/// What stands for warnings beyond [`MAX_WARNINGS`].
+pub(crate) fn left_out(warnings: u64) -> Option<String> {
+    (warnings > 0).then(|| format!("and {warnings} more warnings, which are in the log"))
 }
 
 /// Of these the other sources know nothing, and neither do files that are new.
@@ -555,7 +557,7 @@ impl Shelf<'_> {
 mod tests {
     use super::*;
     use chrono::DateTime;
-    use s3backup_model::Key;
+    use s3backup_model::{Key, StepState};
 
     fn record(cancel: &CancellationToken) -> Record {
         Record::new(RunId::new(DateTime::UNIX_EPOCH, 0), ["/data".to_owned()], cancel.clone())

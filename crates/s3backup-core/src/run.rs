@@ -25,7 +25,7 @@ use crate::memory::Memory;
 use crate::metrics;
 use crate::outbox::{Delivery, Outbox};
 use crate::record::Record;
-use crate::shards::{self, ShardOptions, ShardedPlan, StepsDone};
+use crate::shards::{ShardOptions, ShardedPlan, StepsDone, lease};
 use crate::start;
 use crate::steps::{Surroundings, run_steps};
 use crate::trouble;
@@ -106,10 +106,8 @@ pub(crate) async fn run(
         Ok(_) => reach_bucket(&job, &cancel).await,
         Err(_) => Ok(None),
     };
-    if let Some(error) =
-        reached.as_ref().ok().and_then(Option::as_ref).and_then(|reached| reached.leased(&job))
-    {
-        return Err(error);
+    if let Ok(Some(Reached { bucket, seen, .. })) = &reached {
+        lease::refuse(&job, bucket, seen)?;
     }
     // A catalog that was lost or rolled back does not know the last run, and the clock may have been set back.
     let last = last.as_ref().max(reached.as_ref().ok().and_then(Option::as_ref).and_then(Reached::last_run));
@@ -279,7 +277,7 @@ impl Word {
 }
 
 /// Delivers what there is to tell, unless the time for that is over before.
-async fn tell_people(
+pub(crate) async fn tell_people(
     courier: Option<Courier>,
     outbox: &Outbox,
     limit: impl Future<Output = ()>,
@@ -327,18 +325,6 @@ struct Reached {
 }
 
 impl Reached {
-    /// Why no other run may begin now.
-    fn leased(&self, job: &Job) -> Option<Error> {
-        let Seen::Present(latest, _) = &self.seen else { return None };
-        let now = self.bucket.server_clock().unwrap_or_else(|| (job.clock)());
-        let lease = shards::live_lease(latest, now)?;
-        Some(Error::Leased {
-            job: job.name.clone(),
-            run: lease.run_id.clone(),
-            until: lease.expires_at.with_timezone(&job.timezone).fixed_offset(),
-        })
-    }
-
     fn last_run(&self) -> Option<&RunId> {
         match &self.seen {
             Seen::Present(latest, _) => Some(&latest.run_id),
@@ -473,7 +459,7 @@ impl Run<'_> {
             let message = "the bucket has no versioning: a file that changes replaces its object for good. Switch versioning on";
             self.record.warn(self.events, message.to_owned()).await;
         }
-        match self.recognise(&bucket, &seen).await {
+        match self.recognise(&bucket, seen).await {
             Ok(true) => {}
             Ok(false) => return Some(bucket),
             Err(fatal) => {
@@ -598,8 +584,14 @@ impl Run<'_> {
 
     /// Makes sure that the catalog is the one of this bucket, and says in both that the run has begun. `Ok(false)` when
     /// interrupted meanwhile.
-    async fn recognise(&mut self, bucket: &Bucket, seen: &Seen) -> Result<bool, Fatal> {
-        let settling = start::settle(self.job, bucket, &self.memory, seen);
+    async fn recognise(&mut self, bucket: &Bucket, seen: Seen) -> Result<bool, Fatal> {
+        let closing = start::close_shared(self.job, bucket, &self.memory, self.events, seen);
+        let seen = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => return Ok(false),
+            closed = Box::pin(closing) => closed?,
+        };
+        let settling = start::settle(self.job, bucket, &self.memory, &seen);
         let warnings = tokio::select! {
             biased;
             () = self.cancel.cancelled() => return Ok(false),
@@ -608,8 +600,8 @@ impl Run<'_> {
         for warning in warnings {
             self.record.warn(self.events, warning).await;
         }
-        let begun = self.note_begin(seen).await.map_err(|error| start::fatal_of(&error))?;
-        let mut beacon = Beacon::new(bucket, self.job, seen, begun)?;
+        let begun = self.note_begin(&seen).await.map_err(|error| start::fatal_of(&error))?;
+        let mut beacon = Beacon::new(bucket, self.job, &seen, begun)?;
         let now = ending::local(self.job, self.begun.at);
         let written = tokio::select! {
             biased;

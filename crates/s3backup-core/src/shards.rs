@@ -4,22 +4,30 @@
 //! [`s3backup_model`].
 
 mod assignment;
+mod commit;
 mod earlier;
+mod gather;
+pub(crate) mod lease;
+mod leftovers;
 mod lists;
+mod merge;
 mod place;
 mod planner;
 mod result;
+mod settle;
 mod sharder;
 mod steps;
+mod tell;
+mod turn;
 mod uploads;
 mod uri;
 pub(crate) mod worker;
 
-use chrono::{DateTime, Utc};
-use s3backup_model::{Key, Latest, Lease, RunId, ShardPlan};
+use s3backup_model::{Key, RunId, ShardPlan};
 use s3backup_transfer::{Bucket, crc64nvme_base64};
 use serde::de::DeserializeOwned;
 
+pub(crate) use commit::{catch_up, close_expired};
 pub(crate) use place::Place;
 pub use planner::{ShardOptions, ShardRef, ShardedPlan};
 pub(crate) use steps::StepsDone;
@@ -31,11 +39,6 @@ use crate::state::control_key;
 
 /// The largest piece that is read: a plan of 1,000 shards with its report is a hundredth of it.
 pub(crate) const MAX_BYTES: u64 = 64 << 20;
-
-/// The lease that keeps other runs of the job from beginning, at the server's `now`.
-pub(crate) fn live_lease(latest: &Latest, now: DateTime<Utc>) -> Option<&Lease> {
-    latest.lease.as_ref().filter(|lease| now < lease.expires_at.to_utc())
-}
 
 /// The name of the plan of a run.
 pub(crate) fn plan_name(run: &RunId) -> String {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::FutureExt as _;
 use s3backup_catalog::{
     Catalog, DestinationId, DueRow, Error as CatalogError, FileRow, FileState, Hints, Telling,
 };
@@ -15,10 +16,12 @@ use s3backup_transfer::{Bucket, Error as TransferError, ServiceError};
 use crate::Error;
 use crate::backup::Job;
 use crate::due::Duty;
-use crate::latest::Seen;
+use crate::events::Emitter;
+use crate::latest::{self, Seen};
 use crate::memory::{Memory, machine};
+use crate::shards::{catch_up, close_expired};
 use crate::snapshot;
-use crate::state::{Span, import, report_of};
+use crate::state::{Span, import};
 
 /// Names of settings in the catalog.
 const CATALOG_ID: &str = "catalog_id";
@@ -63,8 +66,8 @@ pub(crate) enum Recognition {
     Same,
     /// Read the manifests of runs behind this one, or of all.
     Import { after: Option<RunId>, why: Option<&'static str> },
-    /// Read the manifests of runs behind this one: the last was planned here and ended by many workers.
-    TakeIn { after: Option<RunId> },
+    /// Take in this run, the last: it was planned here, shared by many workers, and ended by one of them.
+    TakeIn { run: RunId },
     /// Look whether the bucket has what the catalog says.
     Reconcile { why: &'static str },
     /// Stop: it is somebody else's.
@@ -214,7 +217,7 @@ pub(crate) fn recognise(
     }
     if !facts.knows(latest) {
         if facts.planned.as_ref() == Some(&latest.run_id) {
-            return Recognition::TakeIn { after: facts.known_up_to() };
+            return Recognition::TakeIn { run: latest.run_id.clone() };
         }
         return Recognition::Import {
             after: facts.known_up_to(),
@@ -226,9 +229,33 @@ pub(crate) fn recognise(
     Recognition::Same
 }
 
+/// Gives up a run that many workers shared and whose lease is over, unless it is somebody else's, and gives what `latest.json` says
+/// then.
+pub(crate) async fn close_shared(
+    job: &Arc<Job>,
+    bucket: &Bucket,
+    memory: &Memory,
+    events: &Emitter,
+    seen: Seen,
+) -> Result<Seen, Fatal> {
+    let Seen::Present(latest, _) = &seen else { return Ok(seen) };
+    if latest.lease.is_none() {
+        return Ok(seen);
+    }
+    let fatal = |error: Error| fatal_of(&error);
+    let (destination, label) = (memory.destination, Arc::clone(&memory.label));
+    let facts = memory.with(move |catalog| Facts::of(catalog, destination, &label)).await.map_err(fatal)?;
+    let recognition = recognise(&facts, Some(latest), machine(job).as_deref(), memory.is_lasting);
+    if matches!(recognition, Recognition::Foreign { .. }) {
+        return Ok(seen);
+    }
+    close_expired(job, bucket, latest, memory, events).boxed().await.map_err(fatal)?;
+    Box::pin(latest::read(bucket, job)).await
+}
+
 /// Makes the catalog one that a run can trust. Gives warnings, for people.
 pub(crate) async fn settle(
-    job: &Job,
+    job: &Arc<Job>,
     bucket: &Bucket,
     memory: &Memory,
     seen: &Seen,
@@ -278,13 +305,9 @@ pub(crate) async fn settle(
                 }),
             );
         }
-        Recognition::TakeIn { after } => {
-            let imported = import(job, bucket, memory, &Span { after, until: None }).await.map_err(fatal)?;
-            count_runs(memory, imported.runs).await.map_err(fatal)?;
-            if let Some(latest) = latest {
-                take_history(memory, latest).await.map_err(fatal)?;
-                take_settled(job, bucket, memory, &latest.run_id).await.map_err(fatal)?;
-            }
+        Recognition::TakeIn { run } => {
+            let events = Emitter::unwatched(job.logger().clone());
+            catch_up(job, bucket, &run, memory, &events).boxed().await.map_err(fatal)?;
         }
         Recognition::Reconcile { why } => {
             let found = reconcile(job, bucket, memory).await.map_err(fatal)?;
@@ -317,15 +340,6 @@ pub(crate) async fn settle(
 async fn expect_unseen(memory: &Memory) -> Result<(), Error> {
     let label = Arc::clone(&memory.label);
     memory.with(move |catalog| note_unseen(catalog, &label)).await
-}
-
-/// After a run that many workers brought to a good end, the bucket is known to have each file as the catalog says.
-async fn take_settled(job: &Job, bucket: &Bucket, memory: &Memory, run: &RunId) -> Result<(), Error> {
-    if report_of(job, bucket, run).await?.is_some_and(|report| is_settling(&report)) {
-        let label = Arc::clone(&memory.label);
-        memory.with(move |catalog| note_settled(catalog, &label)).await?;
-    }
-    Ok(())
 }
 
 /// Whether after such a run the bucket is known to have each file as the catalog says: what was not looked at is no better
@@ -374,6 +388,15 @@ pub(crate) fn identity(
         }
     }
     Ok(CatalogRef { id, machine })
+}
+
+/// Whether the backup is made from this catalog, on this machine.
+pub(crate) fn is_owner(catalog: &Catalog, job: &Job, latest: &Latest) -> Result<bool, CatalogError> {
+    let is_elsewhere = match (machine(job), &latest.catalog.machine) {
+        (Some(here), Some(owner)) => here != *owner,
+        _ => false,
+    };
+    Ok(!is_elsewhere && catalog.setting(CATALOG_ID)?.as_ref() == Some(&latest.catalog.id))
 }
 
 /// Gives the catalog a new identity: from now on it is this one that the bucket belongs to.

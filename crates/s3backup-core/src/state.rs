@@ -172,6 +172,20 @@ async fn fold_run(job: &Job, bucket: &Bucket, memory: &Memory, run: &RunId) -> R
     Ok(lines)
 }
 
+/// Takes in the segments that a report names, and nothing else of it; gives the number of their lines.
+pub(crate) async fn fold_report(
+    job: &Job,
+    bucket: &Bucket,
+    memory: &Memory,
+    report: &RunReport,
+) -> Result<u64, Error> {
+    let mut lines = 0;
+    for segment in &report.manifests {
+        lines += fold(job, bucket, memory, &segment.key, Some(segment)).await?;
+    }
+    Ok(lines)
+}
+
 /// The segments of a run's manifest: those that its report names, or, of a run that was killed, those that are there.
 pub(crate) async fn segments_of(
     job: &Job,

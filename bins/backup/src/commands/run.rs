@@ -104,7 +104,7 @@ pub(super) fn exit_of(report: &RunReport) -> Exit {
 }
 
 /// Tells of a run that could not even start.
-async fn not_started(common: &Common, stop: Stop) -> Stop {
+pub(super) async fn not_started(common: &Common, stop: Stop) -> Stop {
     session::alert_failed_start(common, &stop).await;
     print_not_started(common, &stop);
     stop

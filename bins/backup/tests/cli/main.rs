@@ -3,6 +3,7 @@
 
 mod alerts;
 mod commands;
+mod commit;
 mod deploy;
 mod doctor;
 mod install;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use s3backup_model::{Key, RunId};
 use s3backup_transfer::Bucket;
 
-use super::MAX_BYTES;
+use super::{MAX_BYTES, ShardUri};
 use crate::Error;
 use crate::backup::Job;
 use crate::record::Shelf;
@@ -41,6 +41,23 @@ impl Place {
             return Err(Error::invalid("the place of the shards", why));
         }
         Ok(Self::Bucket(prefix.trim_matches('/').to_owned()))
+    }
+
+    /// Where the lists of the plan lie that a person named; a run id alone is one of the job's own place.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for another bucket, job or host.
+    pub(crate) fn of_plan(job: &Job, uri: &ShardUri) -> Result<Self, Error> {
+        if let Some((name, host)) = uri.owner()
+            && (name, host) != (&job.name, &job.host)
+        {
+            let why = format!("it is of {name} on {host}, and this is {} on {}", job.name, job.host);
+            return Err(Error::invalid("the plan", why));
+        }
+        match uri.place() {
+            "." => Self::of_job(job),
+            place => Self::named(job, place),
+        }
     }
 
     /// What names a plan in it.

@@ -216,12 +216,12 @@ impl Run<'_> {
         let bytes = serde_json::to_vec(&plan).map_err(|error| Error::NotStored(error.to_string()))?;
         shelf.store(&plan_name(&self.id), bytes.into()).await.map_err(Error::NotStored)?;
         let (label, id) = (Arc::clone(&self.memory.label), self.id.clone());
-        let alive = expires_at.to_utc();
+        let until = expires_at.to_utc();
         self.memory
             .with(move |catalog| {
                 start::note_planned(catalog, &label, &id)?;
                 StepsDone::forget(catalog, &label)?;
-                trouble::note_alive(catalog, alive)
+                trouble::note_shared(catalog, &id, until)
             })
             .await?;
         let shown = self.shown(&place, &plan);

@@ -32,6 +32,7 @@ mod prune;
 mod recognise;
 mod restore;
 mod scheduler;
+mod shards_commit;
 mod shards_plan;
 mod shards_worker;
 mod steps;
