@@ -99,6 +99,26 @@ def test_where_xcom_is_out_of_reach_it_asks_the_binary(notifier, slack, fake, re
     assert len(slack.posts) == posts
 
 
+def test_the_callback_of_a_dag_looks_at_all_of_its_tasks(notifier, slack):
+    class Dag:
+        task_ids = ("plan", "shard", "commit")
+
+    def pull(task_ids, key):
+        shards = [{"outcome": "failed", "told": False}, None]
+        return {"shard": shards, "commit": {"outcome": "failed", "told": told}}.get(task_ids)
+
+    context = failed() | {"reason": "task_failure", "dag": Dag}
+    context["ti"].xcom_pull = pull
+    told = True
+    notifier()(context)
+    assert slack.posts == []
+    told = False
+    notifier()(context)
+    (text,) = slack.texts
+    assert "DAG `d`, run `r`" in text
+    assert "task" not in text.split("Why")[0]
+
+
 def test_a_binary_that_cannot_tell_anybody_is_not_asked(notifier, slack, fake, config):
     config.write_text("")
     fake.does(history((LATER, RUN)))
