@@ -119,6 +119,11 @@ def test_the_callback_of_a_dag_looks_at_all_of_its_tasks(notifier, slack):
     assert "task" not in text.split("Why")[0]
 
 
+def test_a_connection_that_cannot_be_reached_holds_no_message_back(notifier, slack):
+    notifier(s3backup_conn_id="not_there", config=None)(failed())
+    assert len(slack.posts) == 1
+
+
 def test_a_binary_that_cannot_tell_anybody_is_not_asked(notifier, slack, fake, config):
     config.write_text("")
     fake.does(history((LATER, RUN)))
