@@ -8,7 +8,7 @@ from airflow_provider_s3backup._compat import AirflowException, AirflowFailExcep
 from airflow_provider_s3backup.process import Finished
 
 #: The binary's exit codes that mean something particular here.
-SUCCESS, USAGE, PARTIAL, DIFFERS, LOCKED, INTERRUPTED = 0, 2, 3, 4, 11, 130
+SUCCESS, USAGE, PARTIAL, DIFFERS, LOCKED = 0, 2, 3, 4, 11
 
 #: What becomes of a task when some files could not be backed up: it fails and is tried again, or it succeeds,
 #: as the binary has told people.
