@@ -206,6 +206,8 @@ impl Run<'_> {
         let mut beacon = beacon.lock().await;
         beacon.latest.runs.insert(0, RunSummary::from(&*report));
         beacon.latest.runs.truncate(Latest::MAX_RUNS);
+        // A plan that was interrupted may have been about to take one.
+        beacon.latest.lease = None;
         if let Err(message) = beacon.write(RunState::Idle, report.finished_at).await {
             self.record.warn(self.events, message.clone()).await;
             report.warnings.push(message);

@@ -166,45 +166,11 @@ pub(crate) async fn run(
     // What is cancelled later than this is too late to cut any work short.
     run.record.end_work();
 
-    let mut report = ending::empty(&job, run_id, ending::local(&job, begun.at));
-    if let Some(goes_on) = run.goes_on.take() {
-        run.seal(&mut report);
-        let (outbox, courier) = (run.outbox.clone(), run.courier.take());
-        // The lock is free for whoever comes next.
-        drop(run);
-        return Ok(hand_on(&job, &events, goes_on, report, (courier, outbox, pinging)).await);
-    }
-    let mut is_sealed = false;
-    if let Some(bucket) = &bucket {
-        let storing = Box::pin(run.store(bucket, &mut report));
-        tokio::select! {
-            () = storing => is_sealed = true,
-            () = grace_is_over(&job, &cancel, STORE_SHARE) => {}
-        }
-        if !is_sealed {
-            run.record.cut_short();
-            let message = "the run was interrupted before its manifest and report were stored";
-            run.record.warn(&events, message.to_owned()).await;
-        }
-    }
-    if !is_sealed {
-        run.seal(&mut report);
-        run.remember_end(&report).await;
-    }
-    let word = Word {
-        outbox: run.outbox.clone(),
-        courier: run.courier.take(),
-        beacon: run.beacon.clone(),
-        tells: run.tells,
-        is_wanted: run.is_wanted(&report),
-        pinging,
-    };
-    // The lock is free for the next run while people are told of this one.
-    drop(run);
-    word.spread(&job, &events, &cancel, &mut report).await;
-    metrics::publish(&job, &mut report, &events, grace_is_over(&job, &cancel, METRICS_SHARE)).await;
-    events.emit(Event::RunFinished { report: Box::new(report.clone()) }).await;
-    Ok(Became::Report(Box::new(report)))
+    let report = ending::empty(&job, run_id, ending::local(&job, begun.at));
+    Ok(match run.goes_on.take() {
+        Some(goes_on) => hand_on(run, goes_on, report, pinging).await,
+        None => Became::Report(Box::new(end(run, bucket.as_ref(), report, pinging).await)),
+    })
 }
 
 /// The steps of this very run, if they ran by themselves and nothing came between.
@@ -215,14 +181,13 @@ async fn stepped(memory: &Memory, last: Option<&RunId>) -> Option<StepsDone> {
 }
 
 /// Lets go of a run that goes on elsewhere: delivers what there was to tell at its start.
-async fn hand_on(
-    job: &Job,
-    events: &Emitter,
-    goes_on: GoesOn,
-    report: RunReport,
-    (courier, outbox, mut pinging): (Option<Courier>, Outbox, JoinSet<Result<(), String>>),
-) -> Became {
-    let telling = tell_people(courier, &outbox, std::future::pending());
+async fn hand_on(mut run: Run<'_>, goes_on: GoesOn, mut report: RunReport, mut pinging: Pinging) -> Became {
+    let (job, events, cancel) = (run.job, run.events, run.cancel);
+    run.seal(&mut report);
+    let (outbox, courier) = (run.outbox.clone(), run.courier.take());
+    // The lock is free for whoever comes next.
+    drop(run);
+    let telling = tell_people(courier, &outbox, grace_is_over(job, cancel, ALERT_SHARE));
     let pinged = async { while pinging.join_next().await.is_some() {} };
     let pinged = tokio::time::timeout(job.grace, pinged);
     // What could not be told waits, and is told by whoever comes next.
@@ -236,6 +201,50 @@ async fn hand_on(
     }
 }
 
+/// Records how a run ended, and tells people.
+async fn end(
+    mut run: Run<'_>,
+    bucket: Option<&Bucket>,
+    mut report: RunReport,
+    pinging: Pinging,
+) -> RunReport {
+    let (job, events, cancel) = (run.job, run.events, run.cancel);
+    let mut is_sealed = false;
+    if let Some(bucket) = bucket {
+        let storing = Box::pin(run.store(bucket, &mut report));
+        tokio::select! {
+            () = storing => is_sealed = true,
+            () = grace_is_over(job, cancel, STORE_SHARE) => {}
+        }
+        if !is_sealed {
+            run.record.cut_short();
+            let message = "the run was interrupted before its manifest and report were stored";
+            run.record.warn(events, message.to_owned()).await;
+        }
+    }
+    if !is_sealed {
+        run.seal(&mut report);
+        run.remember_end(&report).await;
+    }
+    let news = Word {
+        outbox: run.outbox.clone(),
+        courier: run.courier.take(),
+        beacon: run.beacon.clone(),
+        tells: run.tells,
+        is_wanted: run.is_wanted(&report),
+        pinging,
+    };
+    // The lock is free for the next run while people are told of this one.
+    drop(run);
+    news.spread(job, events, cancel, &mut report).await;
+    metrics::publish(job, &mut report, events, grace_is_over(job, cancel, METRICS_SHARE)).await;
+    events.emit(Event::RunFinished { report: Box::new(report.clone()) }).await;
+    report
+}
+
+/// The word to the health check that the run has begun.
+type Pinging = JoinSet<Result<(), String>>;
+
 /// What is needed to tell of a run that has ended.
 struct Word {
     outbox: Outbox,
@@ -244,7 +253,7 @@ struct Word {
     /// Whether there is an alert of this run.
     tells: bool,
     is_wanted: bool,
-    pinging: JoinSet<Result<(), String>>,
+    pinging: Pinging,
 }
 
 impl Word {
@@ -296,7 +305,7 @@ pub(crate) async fn tell_people(
 }
 
 /// Says to the health check that the run has begun, while it goes on.
-fn begin_ping(job: &Job, run: &RunId) -> JoinSet<Result<(), String>> {
+fn begin_ping(job: &Job, run: &RunId) -> Pinging {
     let mut pinging = JoinSet::new();
     if let Some(ping) = job.ping.clone() {
         let run = run.clone();
@@ -306,12 +315,7 @@ fn begin_ping(job: &Job, run: &RunId) -> JoinSet<Result<(), String>> {
 }
 
 /// Says how it ended, behind the word that it has begun. What became of that one does not matter any more.
-async fn end_ping(
-    job: &Job,
-    mut pinging: JoinSet<Result<(), String>>,
-    report: RunReport,
-    is_told: bool,
-) -> Result<(), String> {
+async fn end_ping(job: &Job, mut pinging: Pinging, report: RunReport, is_told: bool) -> Result<(), String> {
     let Some(ping) = &job.ping else { return Ok(()) };
     while pinging.join_next().await.is_some() {}
     ping.end(&report, is_told).await

@@ -15,5 +15,6 @@ mod restore;
 mod run;
 mod schedule;
 mod shard;
+mod sharded;
 mod verify;
 mod world;

@@ -73,11 +73,11 @@ impl Place {
     ///
     /// # Errors
     /// [`Error::NotStored`].
-    pub(crate) async fn store(&self, shelf: &Shelf<'_>, name: &str, bytes: Bytes) -> Result<(), Error> {
+    pub(crate) async fn store(&self, control: &Shelf<'_>, name: &str, bytes: Bytes) -> Result<(), Error> {
         match self {
             Self::Bucket(prefix) => {
                 let key = key(prefix, name)?;
-                let writing = Box::pin(shelf.bucket.write(&key, bytes, shelf.checksum, shelf.sse));
+                let writing = Box::pin(control.bucket.write(&key, bytes, control.checksum, control.sse));
                 writing.await.map(|_| ()).map_err(|error| Error::NotStored(error.to_line()))
             }
             Self::Directory(dir) => {

@@ -189,9 +189,9 @@ impl Run<'_> {
     ) -> Result<Option<ShardedPlan>, Error> {
         let job = self.job;
         let place = options.check(job)?;
-        let shelf = job.shelf(bucket);
+        let control = job.shelf(bucket);
         self.record.close_segment(self.events).await;
-        self.record.store_segments(self.events, &shelf).await;
+        self.record.store_segments(self.events, &control).await;
         if self.record.is_hopeless() {
             return Ok(None);
         }
@@ -214,7 +214,7 @@ impl Run<'_> {
             report,
         };
         let bytes = serde_json::to_vec(&plan).map_err(|error| Error::NotStored(error.to_string()))?;
-        shelf.store(&plan_name(&self.id), bytes.into()).await.map_err(Error::NotStored)?;
+        control.store(&plan_name(&self.id), bytes.into()).await.map_err(Error::NotStored)?;
         let (label, id) = (Arc::clone(&self.memory.label), self.id.clone());
         let until = expires_at.to_utc();
         self.memory

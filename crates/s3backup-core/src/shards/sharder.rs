@@ -198,7 +198,9 @@ mod tests {
             let mut work = Vec::new();
             for (lines, planned) in &dealt {
                 let mut files = Tally::default();
-                lines.iter().for_each(|line| files.add(line.size));
+                for line in lines {
+                    files.add(line.size);
+                }
                 prop_assert_eq!(files, planned.files);
                 work.push(files.bytes + files.files * FILE_BYTES);
             }

@@ -229,7 +229,7 @@ async fn a_plan_that_is_interrupted_leaves_no_lease() {
         cancel.cancel();
     };
     let events = async { while run.next().await.is_some() {} };
-    soon(async { tokio::join!(hangs, events) }).await;
+    Box::pin(soon(async { tokio::join!(hangs, events) })).await;
     let report = match soon(run.finish()).await {
         Err(Error::Failed(report)) => report,
         other => panic!("{other:?}"),
