@@ -67,7 +67,7 @@ with BackupDag(
     doc_md=DOC,
     tags=["s3_upload"],
     params={
-        "shards": Param(int(os.environ.get("S3BACKUP_SHARDS", "8")), type="integer", minimum=1, maximum=1024),
+        "shards": Param(int(os.environ.get("S3BACKUP_SHARDS", "8")), type="integer", minimum=1, maximum=1000),
         "force": Param(False, type="boolean", description="Go on where the guard would stop"),
     },
     **backup_dag_arguments(settings, CONN_ID),
