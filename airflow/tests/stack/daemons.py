@@ -1,0 +1,241 @@
+"""Starts the processes of the stack, ends them, and finds those that were left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from world import HERE, MARK, World, program
+
+POSTGRES_PLACES = tuple(str(place) for place in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))
+WORKERS = ("worker-a", "worker-b")
+SERVERS = ("postgres", "redis", "s3", "slack")
+NAMES = (*SERVERS, "api", "scheduler", "dag-processor", "triggerer", *WORKERS)
+START_LIMIT = 180  # seconds until everything answers; 40 on an idle machine with 2 cores
+STOP_LIMIT = 20  # seconds to end when asked
+
+
+def start(world: World) -> None:
+    """Brings everything up, and returns when it answers. Ends what it started if it cannot."""
+    if running(world):
+        sys.exit(f"a stack is up in {world.folder}: end it with `down`")
+    try:
+        start_servers(world)
+        airflow(world, "db", "migrate")
+        spawn(world, "api", "airflow", "api-server")
+        spawn(world, "scheduler", "airflow", "scheduler", "--skip-serve-logs")
+        spawn(world, "dag-processor", "airflow", "dag-processor")
+        spawn(world, "triggerer", "airflow", "triggerer", "--skip-serve-logs")
+        for worker in WORKERS:
+            start_worker(world, worker)
+        wait_for("the API server", lambda: answers(f"{world.api}/api/v2/monitor/health"))
+        for worker in WORKERS:
+            wait_for(worker, lambda worker=worker: " ready." in log(world, worker))
+    except BaseException:
+        stop(world)
+        raise
+
+
+def start_servers(world: World) -> None:
+    """PostgreSQL, Redis, SeaweedFS and the Slack that takes everything."""
+    data = world.folder / "pg"
+    account = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+    if not data.exists():
+        data.mkdir(mode=0o700)
+        if account:
+            os.chown(data, *passwd("postgres"))
+        initdb = program("initdb", *POSTGRES_PLACES)
+        run(world, initdb, "--pgdata", str(data), "--auth", "trust", "--username", "airflow", "--encoding", "UTF8", **account)
+    # A crash of the machine may take the database of a test with it.
+    options = {"fsync": "off", "max_connections": "60", "shared_buffers": "64MB", "unix_socket_directories": ""}
+    spawn(
+        world,
+        "postgres",
+        program("postgres", *POSTGRES_PLACES),
+        *("-D", str(data), "-h", "127.0.0.1", "-p", str(world.ports["postgres"])),
+        *(word for name, value in options.items() for word in ("-c", f"{name}={value}")),
+        **account,
+    )
+    redis = world.ports["redis"]
+    spawn(world, "redis", program("redis-server"), "--port", str(redis), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
+    weed = iter(range(9))
+    parts = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc", "s3.port.grpc")
+    spawn(
+        world,
+        "s3",
+        os.environ.get("S3BACKUP_TEST_WEED") or program("weed"),
+        *("server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={made(world.folder / 's3')}", "-s3"),
+        *(f"-s3.port={world.ports['s3']}", "-master.volumeSizeLimitMB=256", "-volume.max=100", "-s3.iam=false"),
+        *(f"-{part}={world.ports[f'weed{next(weed)}']}" for part in parts),
+    )
+    spawn(world, "slack", sys.executable, str(HERE / "slack.py"), str(world.ports["slack"]), str(world.folder / "slack.jsonl"))
+    wait_for("PostgreSQL", lambda: "ready to accept connections" in log(world, "postgres"))
+    psql = program("createdb", *POSTGRES_PLACES)
+    address = ("-h", "127.0.0.1", "-p", str(world.ports["postgres"]), "-U", "airflow")
+    subprocess.run([psql, *address, "airflow"], stderr=subprocess.DEVNULL, check=False)  # it is there from the last time
+    wait_for("SeaweedFS", lambda: answers(world.s3))
+    wait_for("Slack", lambda: answers(f"http://127.0.0.1:{world.ports['slack']}"))
+
+
+def start_worker(world: World, name: str) -> None:
+    """A Celery worker with two slots, under a name of its own."""
+    flags = ("--celery-hostname", name, "--concurrency", "2", "--skip-serve-logs", "--without-mingle", "--without-gossip")
+    spawn(world, name, "airflow", "celery", "worker", *flags, extra={"STACK_WORKER": name})
+
+
+def spawn(world: World, name: str, command: str, *arguments: str, extra: dict[str, str] | None = None, **account: object) -> None:
+    """A process in a session of its own, whose group can be ended as a whole."""
+    if command == "airflow":
+        command = str(world.python.parent / "airflow")
+    with open(world.folder / "log" / f"{name}.log", "wb") as output:
+        process = subprocess.Popen(
+            [command, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=world.environment() | (extra or {}),
+            cwd=world.folder,
+            start_new_session=True,
+            **account,
+        )
+    (world.folder / "pids" / name).write_text(str(process.pid))
+
+
+def run(world: World, *command: str, **account: object) -> str:
+    """A command that ends, with the environment of the stack."""
+    done = subprocess.run(
+        command, env=world.environment(), cwd=world.folder, capture_output=True, text=True, check=False, timeout=300, **account
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def airflow(world: World, *arguments: str) -> str:
+    return run(world, str(world.python.parent / "airflow"), *arguments)
+
+
+def kill_group(world: World, name: str) -> None:
+    """Ends a worker as the kernel does when memory is short: all of its group at once, none is asked."""
+    os.killpg(pid_of(world, name), signal.SIGKILL)
+
+
+def stop(world: World) -> list[str]:
+    """Ends everything: first Airflow, then what it talks to. Names what did not end with the process that it belonged to."""
+    for names in (NAMES[len(SERVERS) :], SERVERS):
+        for name in names:
+            # For PostgreSQL SIGTERM means to wait until everybody has gone.
+            signal_group(pid_of(world, name), signal.SIGINT if name == "postgres" else signal.SIGTERM)
+        ends = time.monotonic() + STOP_LIMIT
+        for name in names:
+            while is_alive(pid_of(world, name)) and time.monotonic() < ends:
+                time.sleep(0.1)
+            if is_alive(pid_of(world, name)):
+                print(f"{name} did not end within {STOP_LIMIT} s, and is killed")
+            signal_group(pid_of(world, name), signal.SIGKILL)
+            (world.folder / "pids" / name).unlink(missing_ok=True)
+    time.sleep(0.5)
+    left = [describe(pid) for pid in processes(world)]
+    for pid in processes(world):
+        signal_one(pid, signal.SIGKILL)
+    return left
+
+
+def running(world: World) -> list[str]:
+    return [name for name in NAMES if is_alive(pid_of(world, name))]
+
+
+def processes(world: World, name: str | None = None) -> list[int]:
+    """Every process that has the mark of this stack, or those of one program. Zombies have ended: they do not count."""
+    mark = f"{MARK}={world.folder}".encode()
+    found = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit() or int(folder.name) == os.getpid():
+            continue
+        try:
+            has_mark = mark in (folder / "environ").read_bytes().split(b"\0")
+            state = (folder / "stat").read_text().rsplit(")", 1)[1].split()[0]
+            program_name = (folder / "comm").read_text().strip()
+        except OSError:
+            continue
+        if has_mark and state != "Z" and name in (None, program_name):
+            found.append(int(folder.name))
+    return found
+
+
+def describe(pid: int) -> str:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return f"{pid} {b' '.join(words).decode(errors='replace')}"
+    except OSError:
+        return str(pid)
+
+
+def wait_for(what: str, is_so: Callable[[], bool], limit: float = START_LIMIT) -> None:
+    """Asks until it is so, or raises an error that says what did not happen."""
+    ends = time.monotonic() + limit
+    while not is_so():
+        if time.monotonic() > ends:
+            raise TimeoutError(f"{what}: not within {limit:.0f} s")
+        time.sleep(0.3)
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+
+
+def log(world: World, name: str) -> str:
+    return (world.folder / "log" / f"{name}.log").read_text(errors="replace")
+
+
+def pid_of(world: World, name: str) -> int:
+    """0 where it does not run."""
+    try:
+        return int((world.folder / "pids" / name).read_text())
+    except OSError:
+        return 0
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return pid > 0 and Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def signal_group(pid: int, number: int) -> None:
+    if pid > 0:
+        try:
+            os.killpg(pid, number)
+        except ProcessLookupError:
+            pass
+
+
+def signal_one(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def passwd(name: str) -> tuple[int, int]:
+    import pwd
+
+    entry = pwd.getpwnam(name)
+    return entry.pw_uid, entry.pw_gid
