@@ -41,20 +41,25 @@ def main() -> int:
     world = World.at(folder, given.backup.resolve(), given.airflow or python_with_airflow(folder / "venv"))
     match given.command:
         case "up":
-            daemons.start(world)
+            up(world)
             print(f"up: {world.api} (Airflow), {world.s3} (bucket)")
             return 0
         case "down":
             return down(world)
         case "all":
-            daemons.start(world)
             try:
+                up(world)
                 failed = [name for name in scenarios.ALL if not passes(world, name)]
             finally:
                 code = down(world)
             return 1 if failed else code
         case name:
             return 0 if passes(world, name) else 1
+
+
+def up(world: World) -> None:
+    daemons.start(world)
+    scenarios.first_runs(world)
 
 
 def passes(world: World, name: str) -> bool:

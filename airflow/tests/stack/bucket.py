@@ -1,5 +1,6 @@
 """The bucket as another client sees it: boto3, which shares no code with what is tested."""
 
+import contextlib
 import hashlib
 import json
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import boto3
 from botocore.config import Config
 
-from world import BUCKET, World
+from world import BUCKET, KEY, SECRET, World
 
 
 class Bucket:
@@ -16,12 +17,11 @@ class Bucket:
             "s3",
             endpoint_url=world.s3,
             region_name="us-east-1",
-            aws_access_key_id="stack",
-            aws_secret_access_key="stack-secret",
+            aws_access_key_id=KEY,
+            aws_secret_access_key=SECRET,
             config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 5}),
         )
-        names = [bucket["Name"] for bucket in self.client.list_buckets()["Buckets"]]
-        if BUCKET not in names:
+        with contextlib.suppress(self.client.exceptions.BucketAlreadyOwnedByYou):
             self.client.create_bucket(Bucket=BUCKET)
 
     def objects(self, prefix: str) -> dict[str, dict]:
@@ -45,6 +45,12 @@ class Bucket:
     def open_uploads(self, prefix: str) -> list[str]:
         found = self.client.list_multipart_uploads(Bucket=BUCKET, Prefix=prefix)
         return [upload["Key"] for upload in found.get("Uploads", [])]
+
+    def parts(self, prefix: str) -> int:
+        """How many parts the uploads that are open have."""
+        found = self.client.list_multipart_uploads(Bucket=BUCKET, Prefix=prefix).get("Uploads", [])
+        listed = (self.client.list_parts(Bucket=BUCKET, Key=one["Key"], UploadId=one["UploadId"]) for one in found)
+        return sum(len(parts.get("Parts", [])) for parts in listed)
 
     def differences(self, source: Path, prefix: str) -> list[str]:
         """What is not the same in the bucket as below `source`: names, sizes and bytes of every file."""

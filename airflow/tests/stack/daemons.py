@@ -1,5 +1,6 @@
 """Starts the processes of the stack, ends them, and finds those that were left behind."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,13 +11,16 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from world import HERE, MARK, World, program
+from world import HERE, KEY, MARK, SECRET, World, program
 
 POSTGRES_PLACES = tuple(str(place) for place in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))
 WORKERS = ("worker-a", "worker-b")
+WORKER = "STACK_WORKER"  # in the environment of a worker and of all that it starts
 SERVERS = ("postgres", "redis", "s3", "slack")
 NAMES = (*SERVERS, "api", "scheduler", "dag-processor", "triggerer", *WORKERS)
 START_LIMIT = 180  # seconds until everything answers; 40 on an idle machine with 2 cores
+# PostgreSQL waits after SIGTERM until everybody has gone, and SeaweedFS for half a minute.
+END = {"postgres": signal.SIGINT, "s3": signal.SIGKILL}
 STOP_LIMIT = 20  # seconds to end when asked
 
 
@@ -24,6 +28,7 @@ def start(world: World) -> None:
     """Brings everything up, and returns when it answers. Ends what it started if it cannot."""
     if running(world):
         sys.exit(f"a stack is up in {world.folder}: end it with `down`")
+    link(world)
     try:
         start_servers(world)
         airflow(world, "db", "migrate")
@@ -63,16 +68,7 @@ def start_servers(world: World) -> None:
     )
     redis = world.ports["redis"]
     spawn(world, "redis", program("redis-server"), "--port", str(redis), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
-    weed = iter(range(9))
-    parts = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc", "s3.port.grpc")
-    spawn(
-        world,
-        "s3",
-        os.environ.get("S3BACKUP_TEST_WEED") or program("weed"),
-        *("server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={made(world.folder / 's3')}", "-s3"),
-        *(f"-s3.port={world.ports['s3']}", "-master.volumeSizeLimitMB=256", "-volume.max=100", "-s3.iam=false"),
-        *(f"-{part}={world.ports[f'weed{next(weed)}']}" for part in parts),
-    )
+    start_bucket(world)
     spawn(world, "slack", sys.executable, str(HERE / "slack.py"), str(world.ports["slack"]), str(world.folder / "slack.jsonl"))
     wait_for("PostgreSQL", lambda: "ready to accept connections" in log(world, "postgres"))
     psql = program("createdb", *POSTGRES_PLACES)
@@ -82,10 +78,25 @@ def start_servers(world: World) -> None:
     wait_for("Slack", lambda: answers(f"http://127.0.0.1:{world.ports['slack']}"))
 
 
+def start_bucket(world: World) -> None:
+    identity = {"name": "stack", "credentials": [{"accessKey": KEY, "secretKey": SECRET}]}
+    identity["actions"] = ["Admin", "Read", "Write", "List", "Tagging"]
+    config = world.folder / "s3.json"
+    config.write_text(json.dumps({"identities": [identity]}))
+    spawn(
+        world,
+        "s3",
+        os.environ.get("S3BACKUP_TEST_WEED") or program("weed"),
+        *("mini", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={made(world.folder / 's3')}", f"-s3.config={config}"),
+        *(f"-{part}.port={world.ports[part]}" for part in ("master", "volume", "filer", "s3")),
+        *("-s3.port.iceberg=0", "-s3.port.lance=0", "-admin.ui=false", "-webdav=false"),
+    )
+
+
 def start_worker(world: World, name: str) -> None:
     """A Celery worker with two slots, under a name of its own."""
     flags = ("--celery-hostname", name, "--concurrency", "2", "--skip-serve-logs", "--without-mingle", "--without-gossip")
-    spawn(world, name, "airflow", "celery", "worker", *flags, extra={"STACK_WORKER": name})
+    spawn(world, name, "airflow", "celery", "worker", *flags, extra={WORKER: name})
 
 
 def spawn(world: World, name: str, command: str, *arguments: str, extra: dict[str, str] | None = None, **account: object) -> None:
@@ -120,17 +131,22 @@ def airflow(world: World, *arguments: str) -> str:
     return run(world, str(world.python.parent / "airflow"), *arguments)
 
 
-def kill_group(world: World, name: str) -> None:
-    """Ends a worker as the kernel does when memory is short: all of its group at once, none is asked."""
-    os.killpg(pid_of(world, name), signal.SIGKILL)
+def link(world: World) -> None:
+    """Puts the binary where the connection says that it is."""
+    world.binary.unlink(missing_ok=True)
+    world.binary.symlink_to(world.backup)
+
+
+def signal_worker(world: World, name: str, number: int) -> None:
+    """To all of a worker's group at once. SIGKILL is what the kernel does when memory is short: none is asked."""
+    signal_group(pid_of(world, name), number)
 
 
 def stop(world: World) -> list[str]:
     """Ends everything: first Airflow, then what it talks to. Names what did not end with the process that it belonged to."""
     for names in (NAMES[len(SERVERS) :], SERVERS):
         for name in names:
-            # For PostgreSQL SIGTERM means to wait until everybody has gone.
-            signal_group(pid_of(world, name), signal.SIGINT if name == "postgres" else signal.SIGTERM)
+            signal_group(pid_of(world, name), END.get(name, signal.SIGTERM))
         ends = time.monotonic() + STOP_LIMIT
         for name in names:
             while is_alive(pid_of(world, name)) and time.monotonic() < ends:
@@ -150,20 +166,20 @@ def running(world: World) -> list[str]:
     return [name for name in NAMES if is_alive(pid_of(world, name))]
 
 
-def processes(world: World, name: str | None = None) -> list[int]:
-    """Every process that has the mark of this stack, or those of one program. Zombies have ended: they do not count."""
-    mark = f"{MARK}={world.folder}".encode()
+def processes(world: World, name: str | None = None, worker: str | None = None) -> list[int]:
+    """Every process of this stack, of one program, below one worker. Zombies have ended: they do not count."""
+    marks = {f"{MARK}={world.folder}".encode()} | ({f"{WORKER}={worker}".encode()} if worker else set())
     found = []
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit() or int(folder.name) == os.getpid():
             continue
         try:
-            has_mark = mark in (folder / "environ").read_bytes().split(b"\0")
+            is_ours = marks <= set((folder / "environ").read_bytes().split(b"\0"))
             state = (folder / "stat").read_text().rsplit(")", 1)[1].split()[0]
             program_name = (folder / "comm").read_text().strip()
         except OSError:
             continue
-        if has_mark and state != "Z" and name in (None, program_name):
+        if is_ours and state != "Z" and name in (None, program_name):
             found.append(int(folder.name))
     return found
 

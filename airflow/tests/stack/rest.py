@@ -4,6 +4,7 @@ import json
 import time
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime
 from urllib.parse import quote
 
 from world import World
@@ -28,19 +29,32 @@ class Airflow:
         except urllib.error.HTTPError as error:
             raise RuntimeError(f"{method} {path}: {error.code} {error.read().decode()}") from error
 
-    def has_dag(self, dag: str) -> bool:
+    def parsed_at(self, dag: str) -> datetime:
+        """When the DAG was last read from its file, at the beginning of time if never."""
         try:
-            self.ask("GET", f"dags/{dag}")
+            return datetime.fromisoformat(self.ask("GET", f"dags/{dag}")["last_parsed_time"])
         except RuntimeError:
-            return False
-        return True
+            return datetime.min.replace(tzinfo=UTC)
 
     def import_errors(self) -> list[str]:
         return [error["stack_trace"] for error in self.ask("GET", "importErrors")["import_errors"]]
 
-    def trigger(self, dag: str, run: str, conf: dict | None = None) -> None:
-        """Starts a run by hand. A paused DAG would leave it queued."""
+    def switch_on(self, dag: str) -> None:
         self.ask("PATCH", f"dags/{dag}", {"is_paused": False})
+
+    def runs(self, dag: str) -> list[str]:
+        """The newest first."""
+        found = self.ask("GET", f"dags/{dag}/dagRuns?order_by=-run_after&limit=20")["dag_runs"]
+        return [run["dag_run_id"] for run in found]
+
+    def end_all(self, dag: str) -> None:
+        """Takes away all runs that go on or wait."""
+        for run in self.runs(dag):
+            if self.state(dag, run) not in ENDED:
+                self.ask("DELETE", f"dags/{dag}/dagRuns/{quote(run)}")
+
+    def trigger(self, dag: str, run: str, conf: dict | None = None) -> None:
+        """Starts a run by hand."""
         self.ask("POST", f"dags/{dag}/dagRuns", {"dag_run_id": run, "logical_date": None, "conf": conf or {}})
 
     def state(self, dag: str, run: str) -> str:

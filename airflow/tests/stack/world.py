@@ -13,8 +13,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parent.parent  # airflow/
 BUCKET = "fleet"
+KEY, SECRET = "stack", "stack-secret"
 MARK = "S3BACKUP_STACK"  # in the environment of every process of the stack, by which those that were left behind are found
-PORTS = ("postgres", "redis", "api", "s3", "slack", *(f"weed{n}" for n in range(9)))
+PORTS = ("postgres", "redis", "api", "slack", "master", "volume", "filer", "s3")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class World:
     @classmethod
     def at(cls, folder: Path, backup: Path, python: Path) -> "World":
         """The stack of this folder, with the ports and secrets that it was made with."""
-        for name in ("home", "job", "log", "pids"):
+        for name in ("bin", "home", "job", "log", "pids"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         kept = folder / "settings.json"
         if not kept.exists():
@@ -51,6 +52,11 @@ class World:
         return self.folder / "job" / "backup.toml"
 
     @property
+    def binary(self) -> Path:
+        """A link to the binary, which a scenario can take away."""
+        return self.folder / "bin" / "backup"
+
+    @property
     def api(self) -> str:
         return f"http://127.0.0.1:{self.ports['api']}"
 
@@ -64,19 +70,26 @@ class World:
 
     def environment(self) -> dict[str, str]:
         """What every process gets. Nothing of the caller's but what finds programs, so that no real bucket is reached."""
-        connection = {"conn_type": "s3backup", "extra": {"config": str(self.config), "binary": str(self.backup)}}
+        # The one connection that a user sets; all that is secret is in it.
+        connection = {
+            "conn_type": "s3backup",
+            "login": KEY,
+            "password": SECRET,
+            "extra": {
+                "binary": str(self.binary),
+                "config": str(self.config),
+                "region": "us-east-1",
+                "slack_token": "xoxb-stack",
+            },
+        }
         return {
             "PATH": f"{self.python.parent}:{os.environ['PATH']}",
             "HOME": str(self.folder / "home"),
             "LANG": "C.UTF-8",
             "NO_COLOR": "1",
             MARK: str(self.folder),
-            "PYTHONPATH": str(HERE / "workers"),
+            "PYTHONPATH": str(HERE / "installation"),
             "BACKUP_CONFIG": str(self.config),
-            "AWS_ACCESS_KEY_ID": "stack",
-            "AWS_SECRET_ACCESS_KEY": "stack-secret",
-            "AWS_REGION": "us-east-1",
-            "SLACK_BOT_TOKEN": "xoxb-stack",
             "AIRFLOW_CONN_S3BACKUP_DEFAULT": json.dumps(connection),
             "AIRFLOW_HOME": str(self.folder / "home"),
             "AIRFLOW__CORE__DAGS_FOLDER": str(PACKAGE / "dags"),
@@ -109,7 +122,7 @@ class World:
 
 
 def free_ports(names: tuple[str, ...]) -> dict[str, int]:
-    """Held all at once, so that no two are the same. Below 22,768, as SeaweedFS adds 10,000 to some of them."""
+    """Held all at once, so that no two are the same. SeaweedFS also uses those that are 10,000 above its own."""
     held: dict[str, socket.socket] = {}
     while len(held) < len(names):
         taken = socket.socket()
