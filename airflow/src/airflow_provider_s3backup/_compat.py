@@ -1,0 +1,58 @@
+"""The one place that knows where Airflow 3 and Airflow 2.10 keep the same thing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.sdk import (
+        BaseHook,
+        BaseNotifier,
+        BaseOperator,
+        BaseOperatorLink,
+        BaseSensorOperator,
+        CronTriggerTimetable,
+    )
+    from airflow.sdk.definitions.context import Context
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+    def redact(text: str) -> str: ...
+else:
+    Context = dict[str, Any]
+    try:
+        from airflow.sdk import (
+            BaseHook,
+            BaseNotifier,
+            BaseOperator,
+            BaseOperatorLink,
+            BaseSensorOperator,
+            CronTriggerTimetable,
+        )
+    except ImportError:
+        from airflow.hooks.base import BaseHook
+        from airflow.models import BaseOperator
+        from airflow.models.baseoperatorlink import BaseOperatorLink
+        from airflow.notifications.basenotifier import BaseNotifier
+        from airflow.sensors.base import BaseSensorOperator
+        from airflow.timetables.trigger import CronTriggerTimetable
+    try:
+        from airflow.sdk.exceptions import AirflowException, AirflowFailException
+    except ImportError:
+        from airflow.exceptions import AirflowException, AirflowFailException
+    try:
+        from airflow.sdk.log import redact
+    except ImportError:
+        from airflow.utils.log.secrets_masker import redact
+
+__all__ = [
+    "AirflowException",
+    "AirflowFailException",
+    "BaseHook",
+    "BaseNotifier",
+    "BaseOperator",
+    "BaseOperatorLink",
+    "BaseSensorOperator",
+    "Context",
+    "CronTriggerTimetable",
+    "redact",
+]

@@ -1,0 +1,77 @@
+"""What the DAGs of this provider have in common, as arguments of `DAG`."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from airflow_provider_s3backup._compat import CronTriggerTimetable
+from airflow_provider_s3backup.notifier import S3BackupSlackNotifier
+from airflow_provider_s3backup.settings import Settings
+
+#: How much longer than the backup's own limit a DAG run may take, so that Airflow never ends it first.
+MARGIN = timedelta(minutes=15)
+
+
+def backup_dag_arguments(settings: Settings, conn_id: str) -> dict[str, Any]:
+    """Return the arguments of a DAG that backs up: when, for how long, how often again, and whom it tells.
+
+    :param settings: of the job
+    :param conn_id: a connection of the type `s3backup`
+    """
+    return {
+        "schedule": CronTriggerTimetable(settings.cron, timezone=settings.timezone),
+        "start_date": datetime(2025, 1, 1, tzinfo=timezone.utc),
+        # The catalog catches up by itself: one run makes up for all days that were missed.
+        "catchup": False,
+        "max_active_runs": 1,
+        "dagrun_timeout": settings.max_runtime + MARGIN,
+        "default_args": {
+            "owner": "s3backup",
+            "s3backup_conn_id": conn_id,
+            "retries": 3,
+            "retry_delay": timedelta(minutes=5),
+            "retry_exponential_backoff": True,
+            "max_retry_delay": timedelta(hours=1),
+        },
+        **callbacks(settings, conn_id),
+    }
+
+
+def callbacks(settings: Settings, conn_id: str) -> dict[str, Any]:
+    """Return the callbacks of a DAG that backs up. There are none where the binary is told of nobody either.
+
+    They are the DAG's, not the tasks': those alone are also called for a run that took too long, and once for
+    many tasks.
+    """
+    if settings.slack is None:
+        return {}
+    common = settings.notifier_arguments(conn_id) | {
+        "s3backup_conn_id": conn_id,
+        "config": settings.path,
+        "job": settings.job_of_many,
+    }
+    return {
+        "on_failure_callback": S3BackupSlackNotifier(**common),
+        "on_success_callback": S3BackupSlackNotifier(**common, event="success"),
+        **_deadline(settings.deadline, {**common, "event": "late"}),
+    }
+
+
+def _deadline(after: timedelta, notifier: dict[str, Any]) -> dict[str, Any]:
+    try:
+        from airflow.sdk import (  # type: ignore[attr-defined]  # They are there, and not in its stubs.
+            AsyncCallback,
+            DeadlineAlert,
+            DeadlineReference,
+        )
+    except ImportError:  # Before Airflow 3.1 nothing is told of what is late but by `backup monitor`.
+        return {}
+    return {
+        "deadline": DeadlineAlert(
+            reference=DeadlineReference.DAGRUN_QUEUED_AT,
+            interval=after,
+            # In the triggerer, as the workers may be what is missing.
+            callback=AsyncCallback(S3BackupSlackNotifier, kwargs=notifier),
+        )
+    }
