@@ -117,18 +117,26 @@ def spawn(world: World, name: str, command: str, *arguments: str, extra: dict[st
     (world.folder / "pids" / name).write_text(str(process.pid))
 
 
-def run(world: World, *command: str, **account: object) -> str:
-    """A command that ends, with the environment of the stack."""
-    done = subprocess.run(
-        command, env=world.environment(), cwd=world.folder, capture_output=True, text=True, check=False, timeout=300, **account
-    )
+def run(world: World, *command: str, **account: object) -> None:
+    """A command that ends, and must succeed."""
+    done = finished(world, *command, **account)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
-    return done.stdout
 
 
-def airflow(world: World, *arguments: str) -> str:
-    return run(world, str(world.python.parent / "airflow"), *arguments)
+def code_of(world: World, *command: str) -> int:
+    return finished(world, *command).returncode
+
+
+def finished(world: World, *command: str, **account: object) -> subprocess.CompletedProcess[str]:
+    environment = world.environment() | {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "SLACK_BOT_TOKEN": "xoxb-stack"}
+    return subprocess.run(
+        command, env=environment, cwd=world.folder, capture_output=True, text=True, check=False, timeout=300, **account
+    )
+
+
+def airflow(world: World, *arguments: str) -> None:
+    run(world, str(world.python.parent / "airflow"), *arguments)
 
 
 def link(world: World) -> None:

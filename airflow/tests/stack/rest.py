@@ -47,12 +47,6 @@ class Airflow:
         found = self.ask("GET", f"dags/{dag}/dagRuns?order_by=-run_after&limit=20")["dag_runs"]
         return [run["dag_run_id"] for run in found]
 
-    def end_all(self, dag: str) -> None:
-        """Takes away all runs that go on or wait."""
-        for run in self.runs(dag):
-            if self.state(dag, run) not in ENDED:
-                self.ask("DELETE", f"dags/{dag}/dagRuns/{quote(run)}")
-
     def trigger(self, dag: str, run: str, conf: dict | None = None) -> None:
         """Starts a run by hand."""
         self.ask("POST", f"dags/{dag}/dagRuns", {"dag_run_id": run, "logical_date": None, "conf": conf or {}})
