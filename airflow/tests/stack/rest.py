@@ -39,8 +39,8 @@ class Airflow:
     def import_errors(self) -> list[str]:
         return [error["stack_trace"] for error in self.ask("GET", "importErrors")["import_errors"]]
 
-    def switch_on(self, dag: str) -> None:
-        self.ask("PATCH", f"dags/{dag}", {"is_paused": False})
+    def switch(self, dag: str, *, on: bool) -> None:
+        self.ask("PATCH", f"dags/{dag}", {"is_paused": not on})
 
     def runs(self, dag: str) -> list[str]:
         """The newest first."""
