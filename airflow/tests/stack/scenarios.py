@@ -345,16 +345,23 @@ def screens(world: World) -> None:
     job.airflow.trigger(dag, job.prefix, {"shards": SHARDS})
     check(job.airflow.wait(dag, job.prefix) == "success", "the DAG run is a success")
     images = REPOSITORY / "docs" / "images"
+    run = f"{world.api}/dags/{dag}/runs/{job.prefix}"
     with Chromium() as browser:
-        for view in ("grid", "graph"):
-            browser.open(f"{world.api}/dags/{dag}/runs/{job.prefix}", 1280, 720)
-            browser.wait_for("document.body.innerText.includes('commit')")
-            browser.evaluate(f"localStorage.setItem('dag_view-{dag}', '{view}')")
-            browser.open(f"{world.api}/dags/{dag}/runs/{job.prefix}", 1280, 720)
-            time.sleep(8)  # it draws the graph behind the rest
-            browser.picture(images / f"airflow-{view}.png")
-            print(f"    {images / f'airflow-{view}.png'}")
+        browser.open(run, 1280, 720)
+        browser.wait_for("document.body.innerText.includes('commit')")
+        take(browser, images / "airflow-grid.png")
+        browser.evaluate("document.querySelector('button[aria-label^=\"Show Graph\"]').click()")
+        take(browser, images / "airflow-graph.png")
+        browser.open(f"{run}/tasks/commit/xcom", 1280, 720)
+        browser.wait_for("document.body.innerText.includes('s3backup_report')")
+        take(browser, images / "airflow-report.png")
     job.airflow.switch(dag, on=False)
+
+
+def take(browser: Chromium, file: Path) -> None:
+    time.sleep(5)  # it moves things about
+    browser.picture(file)
+    print(f"    {file}")
 
 
 ALL: dict[str, Callable[[World], None]] = {"sharded": sharded, "once": once, "kill": kill, "screens": screens}
