@@ -6,14 +6,13 @@ When it runs, for how long and whom it tells is said in `backup.toml` alone: `[s
 
 import sys
 
-from airflow_provider_s3backup.dag_arguments import backup_dag_arguments
+from airflow_provider_s3backup.dag import BackupDag, backup_dag_arguments
 from airflow_provider_s3backup.operators import S3BackupOperator
 from airflow_provider_s3backup.settings import Settings
 
 try:
-    from airflow.sdk import DAG, Param
+    from airflow.sdk import Param
 except ImportError:
-    from airflow.models.dag import DAG
     from airflow.models.param import Param
 
 CONN_ID = "s3backup_default"
@@ -47,7 +46,7 @@ within 4 s.
 
 settings = Settings.read()
 
-with DAG(
+with BackupDag(
     dag_id="s3_upload",
     description="Backs up to S3 what is not there yet",
     doc_md=DOC,

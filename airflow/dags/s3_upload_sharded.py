@@ -14,7 +14,7 @@ always be the same machine, which has the catalog of the job: give it a queue of
 import os
 import sys
 
-from airflow_provider_s3backup.dag_arguments import backup_dag_arguments
+from airflow_provider_s3backup.dag import BackupDag, backup_dag_arguments
 from airflow_provider_s3backup.operators import (
     S3BackupCommitOperator,
     S3BackupPlanOperator,
@@ -24,9 +24,8 @@ from airflow_provider_s3backup.operators import (
 from airflow_provider_s3backup.settings import Settings
 
 try:
-    from airflow.sdk import DAG, Param
+    from airflow.sdk import Param
 except ImportError:
-    from airflow.models.dag import DAG
     from airflow.models.param import Param
 
 CONN_ID = "s3backup_default"
@@ -62,7 +61,7 @@ a task as a success to make it green.
 
 settings = Settings.read()
 
-with DAG(
+with BackupDag(
     dag_id="s3_upload_sharded",
     description="Backs up to S3 what is not there yet, on many workers",
     doc_md=DOC,

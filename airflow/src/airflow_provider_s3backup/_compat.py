@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow.sdk import (
+        DAG,
         BaseHook,
         BaseNotifier,
         BaseOperator,
@@ -21,6 +22,7 @@ else:
     Context = dict[str, Any]
     try:
         from airflow.sdk import (
+            DAG,
             BaseHook,
             BaseNotifier,
             BaseOperator,
@@ -32,6 +34,7 @@ else:
         from airflow.hooks.base import BaseHook
         from airflow.models import BaseOperator
         from airflow.models.baseoperatorlink import BaseOperatorLink
+        from airflow.models.dag import DAG
         from airflow.notifications.basenotifier import BaseNotifier
         from airflow.sensors.base import BaseSensorOperator
         from airflow.timetables.trigger import CronTriggerTimetable
@@ -45,6 +48,7 @@ else:
         from airflow.utils.log.secrets_masker import redact
 
 __all__ = [
+    "DAG",
     "AirflowException",
     "AirflowFailException",
     "BaseHook",

@@ -136,15 +136,17 @@ class S3BackupSlackNotifier(BaseNotifier):
         if occasion.event == "late":
             return self._is_told_late(context)
         known = self._reports(occasion, context)
+        # Of an earlier try of the task the binary may have told, but not of this one.
+        since = occasion.run_started_at if known is None else occasion.started_at
         if occasion.event == "success":
-            recorded = self._recorded(occasion)
+            recorded = self._recorded(since)
             # Where nobody can be asked, nothing speaks against it.
             is_unknown = known is None and recorded is None
             return is_unknown or any(run.get("outcome") in _DONE for run in (known or []) + (recorded or []))
         if any(report.get("told") and report.get("outcome") != "success" for report in known or []):
             return True
         hook = self._hook
-        recorded = self._recorded(occasion) if tells_people(hook.config, hook.job) else None
+        recorded = self._recorded(since) if tells_people(hook.config, hook.job) else None
         return any(run.get("outcome") != "success" for run in recorded or [])
 
     def _reports(self, occasion: Occasion, context: Context) -> list[dict[str, Any]] | None:
@@ -155,16 +157,16 @@ class S3BackupSlackNotifier(BaseNotifier):
             self.log.info("XCom cannot be reached from here (%s)", type(error).__name__)
             return None
 
-    def _recorded(self, occasion: Occasion) -> list[dict[str, Any]] | None:
+    def _recorded(self, since: datetime | None) -> list[dict[str, Any]] | None:
         """Return the runs that Airflow began since then, as the binary recorded them; `None` if unknown."""
-        if occasion.started_at is None:
+        if since is None:
             return None
         try:
             _, document, _ = self._hook.ask("history", timeout_s=HISTORY_S)
             runs = [
                 run["summary"] | {"at": _time(run["started_at"])} for run in document if run.get("summary")
             ]
-            return [run for run in runs if run["trigger"] == "airflow" and run["at"] >= occasion.started_at]
+            return [run for run in runs if run["trigger"] == "airflow" and run["at"] >= since]
         except Exception as error:
             self.log.info("The binary cannot be asked on this machine: %s", redact(str(error)))
             return None

@@ -38,8 +38,9 @@ class Occasion:
     task_id: str | None = None
     map_index: int = -1
     try_number: int = 0
-    #: When the try, or the DAG run, began.
+    #: When the try of the task began, and when the DAG run did.
     started_at: datetime | None = None
+    run_started_at: datetime | None = None
     reason: str | None = None
     log_url: str | None = None
 
@@ -60,7 +61,8 @@ class Occasion:
             task_id=None if is_of_dag else _first("task_id", ti),
             map_index=-1 if is_of_dag else _first("map_index", ti, default=-1),
             try_number=_first("try_number", ti) or 0,
-            started_at=None if event == "late" else _first("start_date", ti, run),
+            started_at=_first("start_date", ti, run),
+            run_started_at=_first("start_date", run, ti),
             reason=_one_line(str(reason)) if reason else None,
             log_url=_first("log_url", ti),
         )

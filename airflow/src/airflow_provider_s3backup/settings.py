@@ -93,10 +93,13 @@ class Settings:
         common = {"api_url": slack["api_url"]} if "api_url" in slack else {}
         if variable := slack.get("webhook_env"):
             return {**common, "webhook_env": variable}
-        common["channel"] = slack.get("channel")
-        variable = slack.get("token_env")
-        if variable in os.environ:
-            return {**common, "token_env": variable}
+        if not slack.get("channel"):
+            raise ValueError(
+                "[slack] has neither channel nor webhook_env: a DAG needs one of them to tell people"
+            )
+        common["channel"] = slack["channel"]
+        if slack.get("token_env", "") in os.environ:
+            return {**common, "token_env": slack["token_env"]}
         return {**common, "slack_conn_id": slack_conn_id}
 
 
