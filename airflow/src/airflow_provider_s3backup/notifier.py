@@ -26,8 +26,8 @@ from airflow_provider_s3backup.slack import API_URL, SlackError, Target, post
 #: How long the binary may take to say what it has recorded.
 HISTORY_S = 10.0
 MONITOR_S = 60.0
-#: How long the binary of a task that Airflow gave up may go on: it is asked to end at the task's next heartbeat (5 s), has 4 s
-#: for that, and tells of it. Airflow gives all callbacks of a file 50 s.
+#: How long the binary of a task that Airflow gave up may go on: it is asked to end at the task's next
+#: heartbeat (5 s), has 4 s for that, and tells of it. Airflow gives all callbacks of a file 50 s.
 SETTLED_S = 12.0
 LOOK_EVERY_S = 3.0
 
@@ -124,7 +124,7 @@ class S3BackupSlackNotifier(BaseNotifier):
             self.log.error("Nobody was told of %s: %s", self.event, redact(str(error)))
 
     def _comes_to_be_told(self, occasion: Occasion, context: Context) -> bool:
-        """Whether the binary has told. The callback of a DAG run that was ended from outside comes before its end."""
+        """Whether the binary has told, or soon will: of a DAG run that somebody ended, the callback comes first."""
         ends = time.monotonic() + (SETTLED_S if occasion.may_go_on else 0.0)
         while not self._is_told(occasion, context):
             if time.monotonic() >= ends:

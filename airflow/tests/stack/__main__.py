@@ -1,14 +1,15 @@
 """A whole Airflow on this machine, and what must hold on it.
 
-Airflow 3 with CeleryExecutor, Redis and PostgreSQL: API server, scheduler, DAG processor, triggerer and two workers, with
-SeaweedFS as the bucket and a Slack that takes every message. All of it listens on loopback and keeps to one folder.
+Airflow 3 with CeleryExecutor, Redis and PostgreSQL: API server, scheduler, DAG processor, triggerer and two
+workers, with SeaweedFS as the bucket and a Slack that takes every message. All of it listens on loopback and
+keeps to one folder.
 
-    python airflow/tests/stack all          brings it up, runs every scenario, takes it down
-    python airflow/tests/stack up           and leaves it up, for `sharded`, `once`, `kill`, `screens` one by one
+    python airflow/tests/stack all       brings it up, runs every scenario, takes it down
+    python airflow/tests/stack up        leaves it up, for `sharded`, `once`, `kill`, `screens` one by one
     python airflow/tests/stack down
 
-Each scenario prints what it saw and ends with PASS or FAIL, which is the exit code. The Python that runs this has boto3:
-`eval "$(cargo xtask tools)"` names one in S3BACKUP_TEST_PYTHON.
+Each scenario prints what it saw and ends with PASS or FAIL, which is the exit code. The Python that runs this
+has boto3: `eval "$(cargo xtask tools)"` names one in S3BACKUP_TEST_PYTHON.
 """
 
 import argparse
@@ -27,15 +28,25 @@ REPOSITORY = PACKAGE.parent
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="stack", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="stack", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     cache = os.environ.get("S3BACKUP_CACHE_DIR") or Path.home() / ".cache" / "s3backup"
-    parser.add_argument("--folder", type=Path, default=Path(cache) / "stack", help="where all of it lies [%(default)s]")
-    parser.add_argument("--backup", type=Path, default=REPOSITORY / "target" / "release" / "backup", help="[%(default)s]")
-    parser.add_argument("--airflow", type=Path, help="a Python that has Airflow and the provider [made in the folder]")
+    parser.add_argument(
+        "--folder", type=Path, default=Path(cache) / "stack", help="where all of it lies [%(default)s]"
+    )
+    parser.add_argument(
+        "--backup", type=Path, default=REPOSITORY / "target" / "release" / "backup", help="[%(default)s]"
+    )
+    parser.add_argument(
+        "--airflow", type=Path, help="a Python that has Airflow and the provider [made in the folder]"
+    )
     parser.add_argument("command", choices=("up", "down", "all", *scenarios.ALL))
     given = parser.parse_args()
     if not given.backup.is_file():
-        sys.exit(f"{given.backup} is missing: build it with `cargo build --release`, or name another with --backup")
+        sys.exit(
+            f"{given.backup} is missing: build it with `cargo build --release`, or name another with --backup"
+        )
     given.folder.mkdir(parents=True, exist_ok=True)
     folder = given.folder.resolve()
     world = World.at(folder, given.backup.resolve(), given.airflow or python_with_airflow(folder / "venv"))

@@ -1,8 +1,8 @@
 """Whether two workers are twice as fast as one where the line is the limit: `bandwidth.py BACKUP`, as root.
 
-Each worker is a network namespace whose way to the bucket carries 100 Mbit/s and no more, as the kernel sees to it. A run of
-256 MiB in 8 shards, plan and commit included, is measured with one worker and with two, three times each in turn. It passes
-if two take at most 0.6 of the time of one.
+Each worker is a network namespace whose way to the bucket carries 100 Mbit/s and no more, as the kernel sees
+to it. A run of 256 MiB in 8 shards, plan and commit included, is measured with one worker and with two, three
+times each in turn. It passes if two take at most 0.6 of the time of one.
 """
 
 import contextlib
@@ -63,17 +63,43 @@ def network() -> None:
         inside = ("ip", "netns", "exec", name)
         run(*inside, "ip", "address", "add", f"10.99.{number}.2/24", "dev", "line")
         run(*inside, "ip", "link", "set", "line", "up")
-        run(*inside, "tc", "qdisc", "add", "dev", "line", "root", "tbf", "rate", RATE, "burst", "64kb", "latency", "100ms")
+        run(
+            *inside,
+            "tc",
+            "qdisc",
+            "add",
+            "dev",
+            "line",
+            "root",
+            "tbf",
+            "rate",
+            RATE,
+            "burst",
+            "64kb",
+            "latency",
+            "100ms",
+        )
 
 
 def bucket(folder: Path) -> subprocess.Popen:
     weed = os.environ.get("S3BACKUP_TEST_WEED") or "weed"
     (folder / "s3").mkdir()
-    log = open(folder / "weed.log", "wb")  # noqa: SIM115 (as long as the server)
-    flags = ("server", "-ip=127.0.0.1", "-ip.bind=0.0.0.0", f"-dir={folder}/s3", "-volume.max=100", "-s3", "-s3.port=8333")
+    log = (folder / "weed.log").open("wb")
+    flags = (
+        "server",
+        "-ip=127.0.0.1",
+        "-ip.bind=0.0.0.0",
+        f"-dir={folder}/s3",
+        "-volume.max=100",
+        "-s3",
+        "-s3.port=8333",
+    )
     server = subprocess.Popen([weed, *flags], stdout=log, stderr=log)
     ends = time.monotonic() + 60
-    while subprocess.run(["curl", "-s", "-X", "PUT", "http://127.0.0.1:8333/fleet"], check=False).returncode != 0:
+    while (
+        subprocess.run(["curl", "-s", "-X", "PUT", "http://127.0.0.1:8333/fleet"], check=False).returncode
+        != 0
+    ):
         if time.monotonic() > ends:
             raise TimeoutError((folder / "weed.log").read_text())
         time.sleep(0.5)
@@ -131,7 +157,18 @@ region = "us-east-1"
 def inside(worker: str, backup: Path, config: Path, *arguments: str) -> str:
     environment = {"PATH": os.environ["PATH"], "HOME": str(config.parent), "NO_COLOR": "1"}
     environment |= {"AWS_ACCESS_KEY_ID": "stack", "AWS_SECRET_ACCESS_KEY": "stack-secret"}
-    return run("ip", "netns", "exec", worker, str(backup), "--config", str(config), "--quiet", *arguments, env=environment)
+    return run(
+        "ip",
+        "netns",
+        "exec",
+        worker,
+        str(backup),
+        "--config",
+        str(config),
+        "--quiet",
+        *arguments,
+        env=environment,
+    )
 
 
 def run(*command: str, env: dict[str, str] | None = None) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import boto3
 from botocore.config import Config
-
 from world import BUCKET, KEY, SECRET, World
 
 
@@ -49,7 +48,9 @@ class Bucket:
     def parts(self, prefix: str) -> int:
         """How many parts the uploads that are open have."""
         found = self.client.list_multipart_uploads(Bucket=BUCKET, Prefix=prefix).get("Uploads", [])
-        listed = (self.client.list_parts(Bucket=BUCKET, Key=one["Key"], UploadId=one["UploadId"]) for one in found)
+        listed = (
+            self.client.list_parts(Bucket=BUCKET, Key=one["Key"], UploadId=one["UploadId"]) for one in found
+        )
         return sum(len(parts.get("Parts", [])) for parts in listed)
 
     def differences(self, source: Path, prefix: str) -> list[str]:

@@ -18,11 +18,26 @@ class Chromium:
         ours_out, theirs_in = os.pipe()[::-1]
         theirs_out, ours_in = os.pipe()[::-1]
         program = os.environ.get("S3BACKUP_TEST_CHROMIUM") or shutil.which("chromium") or "chromium"
-        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--remote-debugging-pipe"]
+        flags = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            "--remote-debugging-pipe",
+        ]
         # It reads from 3 and writes to 4.
-        pipes = f"exec 3<&{theirs_in} 4>&{theirs_out}; exec \"$@\""
+        pipes = f'exec 3<&{theirs_in} 4>&{theirs_out}; exec "$@"'
         self.process = subprocess.Popen(
-            ["bash", "-c", pipes, "chromium", program, *flags, f"--user-data-dir={self.profile}", "about:blank"],
+            [
+                "bash",
+                "-c",
+                pipes,
+                "chromium",
+                program,
+                *flags,
+                f"--user-data-dir={self.profile}",
+                "about:blank",
+            ],
             pass_fds=(theirs_in, theirs_out),
             stderr=subprocess.DEVNULL,
         )
@@ -67,7 +82,9 @@ class Chromium:
         return self.call("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
 
     def open(self, url: str, wide: int, high: int) -> None:
-        self.call("Emulation.setDeviceMetricsOverride", width=wide, height=high, deviceScaleFactor=1, mobile=False)
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=wide, height=high, deviceScaleFactor=1, mobile=False
+        )
         self.call("Page.enable")
         self.call("Page.navigate", url=url)
 

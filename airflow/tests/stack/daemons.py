@@ -1,7 +1,9 @@
 """Starts the processes of the stack, ends them, and finds those that were left behind."""
 
+import contextlib
 import json
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -13,7 +15,9 @@ from pathlib import Path
 
 from world import HERE, KEY, MARK, SECRET, World, program
 
-POSTGRES_PLACES = tuple(str(place) for place in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))
+POSTGRES_PLACES = tuple(
+    str(place) for place in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+)
 WORKERS = ("worker-a", "worker-b")
 WORKER = "STACK_WORKER"  # in the environment of a worker and of all that it starts
 SERVERS = ("postgres", "redis", "s3", "slack")
@@ -55,9 +59,26 @@ def start_servers(world: World) -> None:
         if account:
             os.chown(data, *passwd("postgres"))
         initdb = program("initdb", *POSTGRES_PLACES)
-        run(world, initdb, "--pgdata", str(data), "--auth", "trust", "--username", "airflow", "--encoding", "UTF8", **account)
+        run(
+            world,
+            initdb,
+            "--pgdata",
+            str(data),
+            "--auth",
+            "trust",
+            "--username",
+            "airflow",
+            "--encoding",
+            "UTF8",
+            **account,
+        )
     # A crash of the machine may take the database of a test with it.
-    options = {"fsync": "off", "max_connections": "60", "shared_buffers": "64MB", "unix_socket_directories": ""}
+    options = {
+        "fsync": "off",
+        "max_connections": "60",
+        "shared_buffers": "64MB",
+        "unix_socket_directories": "",
+    }
     spawn(
         world,
         "postgres",
@@ -67,13 +88,34 @@ def start_servers(world: World) -> None:
         **account,
     )
     redis = world.ports["redis"]
-    spawn(world, "redis", program("redis-server"), "--port", str(redis), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
+    spawn(
+        world,
+        "redis",
+        program("redis-server"),
+        "--port",
+        str(redis),
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+    )
     start_bucket(world)
-    spawn(world, "slack", sys.executable, str(HERE / "slack.py"), str(world.ports["slack"]), str(world.folder / "slack.jsonl"))
+    spawn(
+        world,
+        "slack",
+        sys.executable,
+        str(HERE / "slack.py"),
+        str(world.ports["slack"]),
+        str(world.folder / "slack.jsonl"),
+    )
     wait_for("PostgreSQL", lambda: "ready to accept connections" in log(world, "postgres"))
     psql = program("createdb", *POSTGRES_PLACES)
     address = ("-h", "127.0.0.1", "-p", str(world.ports["postgres"]), "-U", "airflow")
-    subprocess.run([psql, *address, "airflow"], stderr=subprocess.DEVNULL, check=False)  # it is there from the last time
+    subprocess.run(
+        [psql, *address, "airflow"], stderr=subprocess.DEVNULL, check=False
+    )  # it is there from the last time
     wait_for("SeaweedFS", lambda: answers(world.s3))
     wait_for("Slack", lambda: answers(f"http://127.0.0.1:{world.ports['slack']}"))
 
@@ -87,7 +129,13 @@ def start_bucket(world: World) -> None:
         world,
         "s3",
         os.environ.get("S3BACKUP_TEST_WEED") or program("weed"),
-        *("mini", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={made(world.folder / 's3')}", f"-s3.config={config}"),
+        *(
+            "mini",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            f"-dir={made(world.folder / 's3')}",
+            f"-s3.config={config}",
+        ),
         *(f"-{part}.port={world.ports[part]}" for part in ("master", "volume", "filer", "s3")),
         *("-s3.port.iceberg=0", "-s3.port.lance=0", "-admin.ui=false", "-webdav=false"),
     )
@@ -95,15 +143,30 @@ def start_bucket(world: World) -> None:
 
 def start_worker(world: World, name: str) -> None:
     """A Celery worker with two slots, under a name of its own."""
-    flags = ("--celery-hostname", name, "--concurrency", "2", "--skip-serve-logs", "--without-mingle", "--without-gossip")
+    flags = (
+        "--celery-hostname",
+        name,
+        "--concurrency",
+        "2",
+        "--skip-serve-logs",
+        "--without-mingle",
+        "--without-gossip",
+    )
     spawn(world, name, "airflow", "celery", "worker", *flags, extra={WORKER: name})
 
 
-def spawn(world: World, name: str, command: str, *arguments: str, extra: dict[str, str] | None = None, **account: object) -> None:
+def spawn(
+    world: World,
+    name: str,
+    command: str,
+    *arguments: str,
+    extra: dict[str, str] | None = None,
+    **account: object,
+) -> None:
     """A process in a session of its own, whose group can be ended as a whole."""
     if command == "airflow":
         command = str(world.python.parent / "airflow")
-    with open(world.folder / "log" / f"{name}.log", "wb") as output:
+    with (world.folder / "log" / f"{name}.log").open("wb") as output:
         process = subprocess.Popen(
             [command, *arguments],
             stdin=subprocess.DEVNULL,
@@ -129,9 +192,20 @@ def code_of(world: World, *command: str) -> int:
 
 
 def finished(world: World, *command: str, **account: object) -> subprocess.CompletedProcess[str]:
-    environment = world.environment() | {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "SLACK_BOT_TOKEN": "xoxb-stack"}
+    environment = world.environment() | {
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "SLACK_BOT_TOKEN": "xoxb-stack",
+    }
     return subprocess.run(
-        command, env=environment, cwd=world.folder, capture_output=True, text=True, check=False, timeout=300, **account
+        command,
+        env=environment,
+        cwd=world.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        **account,
     )
 
 
@@ -146,12 +220,12 @@ def link(world: World) -> None:
 
 
 def signal_worker(world: World, name: str, number: int) -> None:
-    """To all of a worker's group at once. SIGKILL is what the kernel does when memory is short: none is asked."""
+    """To all of a worker's group at once, as the kernel sends SIGKILL when memory is short."""
     signal_group(pid_of(world, name), number)
 
 
 def stop(world: World) -> list[str]:
-    """Ends everything: first Airflow, then what it talks to. Names what did not end with the process that it belonged to."""
+    """Ends everything, first Airflow, then what it talks to. Names what did not end with what it belonged to."""
     for names in (NAMES[len(SERVERS) :], SERVERS):
         for name in names:
             signal_group(pid_of(world, name), END.get(name, signal.SIGTERM))
@@ -175,7 +249,7 @@ def running(world: World) -> list[str]:
 
 
 def processes(world: World, name: str | None = None, worker: str | None = None) -> list[int]:
-    """Every process of this stack, of one program, below one worker. Zombies have ended: they do not count."""
+    """Every process of this stack, of one program, below one worker. A zombie has ended: it does not count."""
     marks = {f"{MARK}={world.folder}".encode()} | ({f"{WORKER}={worker}".encode()} if worker else set())
     found = []
     for folder in Path("/proc").iterdir():
@@ -240,17 +314,13 @@ def is_alive(pid: int) -> bool:
 
 def signal_group(pid: int, number: int) -> None:
     if pid > 0:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, number)
-        except ProcessLookupError:
-            pass
 
 
 def signal_one(pid: int, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def made(folder: Path) -> Path:
@@ -259,7 +329,5 @@ def made(folder: Path) -> Path:
 
 
 def passwd(name: str) -> tuple[int, int]:
-    import pwd
-
     entry = pwd.getpwnam(name)
     return entry.pw_uid, entry.pw_gid

@@ -77,14 +77,20 @@ class Airflow:
 
     def clear(self, dag: str, run: str, task: str) -> None:
         """What the UI's "Clear" asks for: the task runs again."""
-        body = {"dry_run": False, "dag_run_id": run, "task_ids": [task], "only_failed": False, "include_downstream": True}
+        body = {
+            "dry_run": False,
+            "dag_run_id": run,
+            "task_ids": [task],
+            "only_failed": False,
+            "include_downstream": True,
+        }
         self.ask("POST", f"dags/{dag}/clearTaskInstances", body)
 
     def table(self, dag: str, run: str) -> str:
         """A line a task: which, where, how often, how long."""
         rows = sorted(self.tasks(dag, run), key=lambda task: (task["start_date"] or "~", task["map_index"]))
         return "\n".join(
-            f"    {row['task_id']:<12} [{row['map_index']:>2}] {row['state'] or '-':<16} try {row['try_number']}"
-            f" on {row['hostname'] or '-':<9} {row['duration'] or 0:6.1f} s"
+            f"    {row['task_id']:<8} [{row['map_index']:>2}] {row['state'] or '-':<16}"
+            f" try {row['try_number']} on {row['hostname'] or '-':<9} {row['duration'] or 0:6.1f} s"
             for row in rows
         )

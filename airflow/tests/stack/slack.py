@@ -1,4 +1,4 @@
-"""A Slack that takes every message and keeps it: `slack.py PORT FILE` appends each as a line of JSON to FILE."""
+"""A Slack that takes every message: `slack.py PORT FILE` appends each as a line of JSON to FILE."""
 
 import json
 import sys
@@ -18,7 +18,9 @@ class Slack(BaseHTTPRequestHandler):
         message = json.loads(body) if is_json and body else {"form": body.decode()}
         with self.file.open("a") as lines:
             lines.write(json.dumps({"method": method, "ts": stamp, "message": message}) + "\n")
-        self.reply({"ok": True, "channel": "C1", "ts": message.get("ts", stamp), "team": "stack", "user": "backup"})
+        self.reply(
+            {"ok": True, "channel": "C1", "ts": message.get("ts", stamp), "team": "stack", "user": "backup"}
+        )
 
     def do_GET(self) -> None:
         self.reply({"ok": True, "channel": {"id": "C1", "name": "stack", "is_member": True}})
@@ -36,11 +38,15 @@ class Slack(BaseHTTPRequestHandler):
 
 
 def messages(file: Path) -> list[dict]:
-    """What people would see as new in the channel: neither answers in a thread nor messages that were brought up to date."""
+    """What is new in the channel: neither answers in a thread nor messages that were brought up to date."""
     if not file.exists():
         return []
     lines = [json.loads(line) for line in file.read_text().splitlines()]
-    return [line["message"] for line in lines if line["method"] == "chat.postMessage" and "thread_ts" not in line["message"]]
+    return [
+        line["message"]
+        for line in lines
+        if line["method"] == "chat.postMessage" and "thread_ts" not in line["message"]
+    ]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Where everything of the stack is: folders, ports, programs, and the environment that all of its processes share."""
+"""Where everything of the stack is: folders, ports, programs, and the environment that all of it shares."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parent.parent  # airflow/
 BUCKET = "fleet"
 KEY, SECRET = "stack", "stack-secret"
-MARK = "S3BACKUP_STACK"  # in the environment of every process of the stack, by which those that were left behind are found
+MARK = "S3BACKUP_STACK"  # in the environment of every process, by which those left behind are found
 PORTS = ("postgres", "redis", "api", "slack", "master", "volume", "filer", "s3")
 
 
@@ -69,7 +69,7 @@ class World:
         return f"postgresql+psycopg://airflow@127.0.0.1:{self.ports['postgres']}/airflow"
 
     def environment(self) -> dict[str, str]:
-        """What every process gets. Nothing of the caller's but what finds programs, so that no real bucket is reached."""
+        """What every process gets, and of the caller's only `PATH`, so that no real bucket is reached."""
         # The one connection that a user sets; all that is secret is in it.
         connection = {
             "conn_type": "s3backup",
@@ -122,7 +122,7 @@ class World:
 
 
 def free_ports(names: tuple[str, ...]) -> dict[str, int]:
-    """Held all at once, so that no two are the same. SeaweedFS also uses those that are 10,000 above its own."""
+    """Held all at once, so that no two are the same. SeaweedFS also uses those 10,000 above its own."""
     held: dict[str, socket.socket] = {}
     while len(held) < len(names):
         taken = socket.socket()

@@ -1,6 +1,6 @@
-"""How this installation of Airflow differs from a patient one: the DAGs are those that users copy, with shorter waits.
+"""How this Airflow differs from a patient one: its DAGs are those that users copy, with shorter waits.
 
-Airflow reads the file by its name, and applies it to each DAG and task that it parses.
+Airflow finds the file by its name, and applies it to each DAG and task that it parses.
 """
 
 import json
@@ -17,7 +17,7 @@ def task_policy(task) -> None:
 
 
 def dag_policy(dag) -> None:
-    """A scenario may set `dagrun_timeout_s`, as nobody wants to wait for `max_runtime` and 15 minutes more."""
+    """A scenario may set `dagrun_timeout_s`: `max_runtime` and 15 minutes more are long."""
     policy = json.loads(POLICY.read_text()) if POLICY.exists() else {}
     if dag.dag_id == policy.get("dag") and "dagrun_timeout_s" in policy:
         dag.dagrun_timeout = timedelta(seconds=policy["dagrun_timeout_s"])

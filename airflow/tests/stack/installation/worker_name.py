@@ -1,4 +1,4 @@
-"""The name of a worker in Airflow's UI and database. Both workers run on one host, whose name would tell nothing."""
+"""The name of a worker in Airflow. Both run on one host, whose name would tell nothing."""
 
 import os
 import socket
