@@ -124,7 +124,7 @@ class S3BackupSlackNotifier(BaseNotifier):
             self.log.error("Nobody was told of %s: %s", self.event, redact(str(error)))
 
     def _comes_to_be_told(self, occasion: Occasion, context: Context) -> bool:
-        """Whether the binary has told, or soon will: of a DAG run that somebody ended, the callback comes first."""
+        """Whether the binary has told, or will soon: the callback of a run that was ended comes first."""
         ends = time.monotonic() + (SETTLED_S if occasion.may_go_on else 0.0)
         while not self._is_told(occasion, context):
             if time.monotonic() >= ends:

@@ -69,7 +69,7 @@ class Occasion:
 
     @property
     def may_go_on(self) -> bool:
-        """Whether tasks may still work: a DAG run has failed, perhaps as somebody or a time limit ended it."""
+        """Whether tasks may still work: a DAG run has failed, perhaps ended by somebody or a limit."""
         return self.event == "failure" and self.task_id is None
 
     @property

@@ -1,6 +1,5 @@
 """Starts the processes of the stack, ends them, and finds those that were left behind."""
 
-import contextlib
 import json
 import os
 import pwd
@@ -13,13 +12,13 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from world import HERE, KEY, MARK, SECRET, World, program
+from processes import WORKER, describe, is_alive, processes, signal_group, signal_one
+from world import HERE, KEY, SECRET, World, program
 
 POSTGRES_PLACES = tuple(
     str(place) for place in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
 )
 WORKERS = ("worker-a", "worker-b")
-WORKER = "STACK_WORKER"  # in the environment of a worker and of all that it starts
 SERVERS = ("postgres", "redis", "s3", "slack")
 NAMES = (*SERVERS, "api", "scheduler", "dag-processor", "triggerer", *WORKERS)
 START_LIMIT = 180  # seconds until everything answers; 40 on an idle machine with 2 cores
@@ -225,7 +224,7 @@ def signal_worker(world: World, name: str, number: int) -> None:
 
 
 def stop(world: World) -> list[str]:
-    """Ends everything, first Airflow, then what it talks to. Names what did not end with what it belonged to."""
+    """Ends everything, first Airflow, then what it talks to. Names what was left behind."""
     for names in (NAMES[len(SERVERS) :], SERVERS):
         for name in names:
             signal_group(pid_of(world, name), END.get(name, signal.SIGTERM))
@@ -246,32 +245,6 @@ def stop(world: World) -> list[str]:
 
 def running(world: World) -> list[str]:
     return [name for name in NAMES if is_alive(pid_of(world, name))]
-
-
-def processes(world: World, name: str | None = None, worker: str | None = None) -> list[int]:
-    """Every process of this stack, of one program, below one worker. A zombie has ended: it does not count."""
-    marks = {f"{MARK}={world.folder}".encode()} | ({f"{WORKER}={worker}".encode()} if worker else set())
-    found = []
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit() or int(folder.name) == os.getpid():
-            continue
-        try:
-            is_ours = marks <= set((folder / "environ").read_bytes().split(b"\0"))
-            state = (folder / "stat").read_text().rsplit(")", 1)[1].split()[0]
-            program_name = (folder / "comm").read_text().strip()
-        except OSError:
-            continue
-        if is_ours and state != "Z" and name in (None, program_name):
-            found.append(int(folder.name))
-    return found
-
-
-def describe(pid: int) -> str:
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        return f"{pid} {b' '.join(words).decode(errors='replace')}"
-    except OSError:
-        return str(pid)
 
 
 def wait_for(what: str, is_so: Callable[[], bool], limit: float = START_LIMIT) -> None:
@@ -303,24 +276,6 @@ def pid_of(world: World, name: str) -> int:
         return int((world.folder / "pids" / name).read_text())
     except OSError:
         return 0
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return pid > 0 and Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def signal_group(pid: int, number: int) -> None:
-    if pid > 0:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, number)
-
-
-def signal_one(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
 
 
 def made(folder: Path) -> Path:

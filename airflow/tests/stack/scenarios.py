@@ -1,142 +1,21 @@
 """What must hold on a whole Airflow, each as a function that raises when it does not."""
 
-import json
 import os
 import signal
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import daemons
-import slack
-from bucket import Bucket
+import troubles
 from chromium import Chromium
-from rest import Airflow
-from world import BUCKET, PACKAGE, World
+from job import Job, check, fill, seconds_until
+from processes import processes
+from world import PACKAGE, World
 
 FILES = 50_000
 SHARDS = 8
-SETTLED = 12  # seconds after a DAG run has ended until its callbacks have, too
-KOREA = ZoneInfo("Asia/Seoul")
 REPOSITORY = PACKAGE.parent
-
-
-class Job:
-    """A job of its own for a scenario: its files, its configuration, its place in the bucket."""
-
-    def __init__(self, world: World, name: str) -> None:
-        self.world = world
-        self.name = name
-        # A run of the scenario before this one has left nothing that this one could find.
-        self.prefix = f"{name}-{datetime.now(UTC):%H%M%S}"
-        self.folder = world.folder / "job" / self.prefix
-        self.source = daemons.made(self.folder / "data")
-        self.bucket = Bucket(world)
-        self.airflow = Airflow(world)
-        self.slack = world.folder / "slack.jsonl"
-        self.slack.unlink(missing_ok=True)
-
-    @property
-    def control(self) -> str:
-        return f"{self.prefix}/.s3backup/{self.name}/stack/"
-
-    def configure(
-        self, transfer: str = "", schedule: str = 'cron = "0 20 * * *"', on: list[str] | None = None
-    ) -> None:
-        """Writes backup.toml, which the DAGs read when they are parsed and the workers when they run."""
-        text = f"""
-job = "{self.name}"
-host = "stack"
-timezone = "Asia/Seoul"
-state_dir = "{self.folder}/state"
-
-[[source]]
-path = "{self.source}"
-min_age = "0s"
-
-[destination]
-bucket = "{BUCKET}"
-prefix = "{self.prefix}"
-region = "us-east-1"
-endpoint = "{self.world.s3}"
-
-[transfer]
-{transfer}
-
-[schedule]
-{schedule}
-
-[slack]
-channel = "#stack"
-token_env = "SLACK_BOT_TOKEN"
-api_url = "http://127.0.0.1:{self.world.ports["slack"]}/api"
-on = {json.dumps(on or ["failed", "partial", "late", "long_running", "success", "recovered"])}
-
-[logging]
-dir = "{self.folder}/log"
-"""
-        new = self.world.config.with_suffix(".new")
-        new.write_text(text)
-        new.replace(self.world.config)
-        self.configured_at = datetime.now(UTC)
-
-    def report(self) -> dict:
-        """The newest run report in the bucket."""
-        return self.bucket.reports(self.control)[-1]
-
-    def told(self) -> list[str]:
-        """The first line of each message that is new in the channel."""
-        return [message.get("text", "") for message in slack.messages(self.slack)]
-
-    def start(self) -> None:
-        """Triggers `s3_upload`, and returns when the binary works."""
-        self.wait_until_parsed("s3_upload")
-        self.airflow.trigger("s3_upload", self.prefix)
-        daemons.wait_for("the binary", lambda: bool(self.bucket.objects(f"{self.control}latest.json")))
-
-    def run(self) -> str:
-        """Triggers `s3_upload`, and returns the state in which it ended."""
-        self.wait_until_parsed("s3_upload")
-        self.airflow.trigger("s3_upload", self.prefix)
-        state = self.airflow.wait("s3_upload", self.prefix)
-        print(self.airflow.table("s3_upload", self.prefix))
-        return state
-
-    def is_told_once(self, word: str) -> None:
-        """Nothing else comes once all callbacks are done, and the one message has this word."""
-        time.sleep(SETTLED)
-        told = self.told()
-        check(len(told) == 1 and word in told[0], f"people were told once: {told}")
-
-    def wait_until_parsed(self, dag: str) -> None:
-        """Until Airflow has read the DAG with this configuration."""
-        try:
-            daemons.wait_for(f"DAG {dag}", lambda: self.airflow.parsed_at(dag) > self.configured_at, limit=60)
-        except TimeoutError as error:
-            raise AssertionError(f"{error}: {self.airflow.import_errors()}") from error
-
-
-def seconds_until(is_so: Callable[[], bool], what: str, limit: float) -> float:
-    begun = time.monotonic()
-    daemons.wait_for(what, is_so, limit)
-    return time.monotonic() - begun
-
-
-def check(holds: bool, what: str) -> None:
-    if not holds:
-        raise AssertionError(what)
-    print(f"    ok: {what}", flush=True)
-
-
-def fill(folder: Path, files: int, size: int) -> None:
-    """Files in folders of 500, no two the same."""
-    for number in range(files):
-        if number % 500 == 0:
-            place = daemons.made(folder / f"vehicle-{number // 500:03}")
-        line = f"{number:07} ".encode()
-        (place / f"trip-{number:06}.json").write_bytes((line * (size // len(line) + 1))[:size])
 
 
 def first_runs(world: World) -> None:
@@ -181,9 +60,7 @@ def sharded(world: World) -> None:
     print(
         f"    worker-b, which has the shards {victims}, is killed; {sent} of {FILES} files are in the bucket"
     )
-    took = seconds_until(
-        lambda: not daemons.processes(world, worker="worker-b"), "nothing of worker-b is left", 10
-    )
+    took = seconds_until(lambda: not processes(world, worker="worker-b"), "nothing of worker-b is left", 10)
     print(f"    nothing of worker-b is left after {took:.1f} s")
     state = job.airflow.wait(dag, run, limit=600)
     print(job.airflow.table(dag, run))
@@ -226,7 +103,7 @@ def sharded(world: World) -> None:
 def once(world: World) -> None:
     """Whatever happens, people are told of it exactly once."""
     wrong = []
-    for trouble in (failure, partial, timeout, timeout_of_airflow, killed, no_binary, late):
+    for trouble in troubles.ALL:
         print(f"  {trouble.__name__}: {trouble.__doc__}", flush=True)
         try:
             trouble(world)
@@ -234,104 +111,6 @@ def once(world: World) -> None:
             print(f"    NOT: {error}", flush=True)
             wrong.append(trouble.__name__)
     check(not wrong, f"all of them: {wrong}")
-
-
-def failure(world: World) -> None:
-    """A source is missing: every try fails."""
-    job = Job(world, "failure")
-    job.source.rmdir()
-    job.configure()
-    check(job.run() == "failed", "the DAG run has failed")
-    job.is_told_once("failed")
-
-
-def partial(world: World) -> None:
-    """A file cannot be backed up: every try leaves it out."""
-    job = Job(world, "partial")
-    fill(job.source, 20, 1_000)
-    daemons.made(job.source / ".s3backup").joinpath("reserved").write_text(
-        "its key would be that of control data"
-    )
-    job.configure()
-    check(job.run() == "failed", "the DAG run has failed")
-    check(job.bucket.count(job.prefix) == 20, "all others are in the bucket")
-    job.is_told_once("partial")
-
-
-def timeout(world: World) -> None:
-    """The run takes longer than `max_runtime`, in every try."""
-    job = Job(world, "timeout")
-    fill(job.source, 1, 16 << 20)
-    job.configure(transfer='bandwidth = "64 KiB/s"', schedule='cron = "0 20 * * *"\nmax_runtime = "4s"')
-    check(job.run() == "failed", "the DAG run has failed")
-    job.is_told_once("interrupted")
-
-
-def timeout_of_airflow(world: World) -> None:
-    """The DAG run takes longer than Airflow's `dagrun_timeout`."""
-    job = Job(world, "dagrun-timeout")
-    fill(job.source, 1, 16 << 20)
-    job.configure(transfer='bandwidth = "64 KiB/s"')
-    policy = world.folder / "policy.json"
-    policy.write_text(json.dumps({"dag": "s3_upload", "dagrun_timeout_s": 15}))
-    try:
-        check(job.run() == "failed", "the DAG run has failed")
-    finally:
-        policy.unlink()
-    job.is_told_once("interrupted")
-
-
-def killed(world: World) -> None:
-    """Somebody marks the task as failed."""
-    job = Job(world, "killed")
-    fill(job.source, 1, 16 << 20)
-    job.configure(transfer='bandwidth = "64 KiB/s"')
-    job.start()
-    job.airflow.mark_failed("s3_upload", job.prefix, "upload")
-    check(job.airflow.wait("s3_upload", job.prefix) == "failed", "the DAG run has failed")
-    job.is_told_once("interrupted")
-
-
-def no_binary(world: World) -> None:
-    """There is no binary on the worker: it cannot tell, so Airflow must."""
-    job = Job(world, "no-binary")
-    fill(job.source, 1, 1_000)
-    job.configure()
-    world.binary.unlink()
-    try:
-        check(job.run() == "failed", "the DAG run has failed")
-        job.is_told_once("Airflow")
-    finally:
-        daemons.link(world)
-
-
-def late(world: World) -> None:
-    """No worker takes the task: the deadline of the DAG and the monitor notice the same."""
-    job = Job(world, "late")
-    fill(job.source, 10, 1_000)
-    due = datetime.now(KOREA).replace(second=0, microsecond=0) + timedelta(minutes=2)
-    job.configure(
-        schedule=f'cron = "{due.minute} {due.hour} * * *"\ndeadline = "20s"', on=["failed", "partial", "late"]
-    )
-    check(job.run() == "success", "a run before the due time succeeds")
-    for worker in daemons.WORKERS:
-        daemons.signal_worker(world, worker, signal.SIGSTOP)
-    try:
-        # Airflow begins the run that is due by itself, and nobody takes its task.
-        daemons.wait_for("a message", lambda: bool(job.told()))
-        print(f"    told {datetime.now(KOREA) - due} after the due time, of which 20 s are the deadline")
-        for _ in range(2):
-            code = daemons.code_of(world, str(world.backup), "--config", str(world.config), "monitor")
-            check(code == 4, f"the monitor says the same on this machine: exit code {code}")
-    finally:
-        for worker in daemons.WORKERS:
-            daemons.signal_worker(world, worker, signal.SIGCONT)
-    state = job.airflow.wait("s3_upload", job.airflow.runs("s3_upload")[0])
-    check(state == "success", "once there are workers again, the run that was due succeeds")
-    job.airflow.switch("s3_upload_monitor", on=True)
-    job.airflow.trigger("s3_upload_monitor", job.prefix)
-    check(job.airflow.wait("s3_upload_monitor", job.prefix) == "success", "and the monitor is content")
-    job.is_told_once("late")
 
 
 def kill(world: World) -> None:
@@ -343,7 +122,7 @@ def kill(world: World) -> None:
     job.start()
     daemons.wait_for("two parts", lambda: job.bucket.parts(job.prefix) >= 2)
     job.airflow.mark_failed("s3_upload", job.prefix, "upload")
-    took = seconds_until(lambda: not daemons.processes(world, "backup"), "no process of it is left", 10)
+    took = seconds_until(lambda: not processes(world, "backup"), "no process of it is left", 10)
     print(f"    no process of it is left after {took:.1f} s")
     check(job.airflow.wait("s3_upload", job.prefix) == "failed", "the DAG run has failed")
     check(job.report()["outcome"] == "interrupted", "the report says that it was interrupted")
