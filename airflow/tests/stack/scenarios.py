@@ -60,8 +60,11 @@ def sharded(world: World) -> None:
     print(
         f"    worker-b, which has the shards {victims}, is killed; {sent} of {FILES} files are in the bucket"
     )
-    took = seconds_until(lambda: not processes(world, worker="worker-b"), "nothing of worker-b is left", 10)
-    print(f"    nothing of worker-b is left after {took:.1f} s")
+    for name, what, limit in (("backup", "binary", 10), (None, "process", 60)):
+        took = seconds_until(
+            lambda name=name: not processes(world, name, "worker-b"), f"no {what} is left", limit
+        )
+        print(f"    no {what} of it is left after {took:.1f} s")
     state = job.airflow.wait(dag, run, limit=600)
     print(job.airflow.table(dag, run))
     check(state == "success", f"the DAG run is a success: {state}")
