@@ -39,9 +39,9 @@ The task's XCom `s3backup_report` has the report: counts, and the first failed f
 Nothing is lost by waiting until the morning: the next run makes up for all days that were missed. Never mark
 the task as a success to make it green: nothing is uploaded by that.
 
-### Is it safe to
-run it twice? Yes, a second run waits its turn and sends nothing again. Stop it? Yes, "mark as failed" ends it
-within 4 s.
+### May I start it again, or stop it?
+Both, at any time. A run beside another one is tried again later, and nothing is sent twice. "Mark as failed"
+ends it within 4 s, and the next one goes on where it was.
 """
 
 settings = Settings.read()
@@ -60,4 +60,4 @@ with BackupDag(
 
 if __name__ == "__main__":
     # `python s3_upload.py` runs it here and now; with arguments it is `airflow`, of this DAG.
-    dag.cli() if sys.argv[1:] else dag.test()
+    sys.exit(dag.cli() if sys.argv[1:] else dag.test().state != "success")

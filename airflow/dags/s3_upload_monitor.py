@@ -57,4 +57,4 @@ with DAG(
 
 if __name__ == "__main__":
     # `python s3_upload_monitor.py` runs it here and now; with arguments it is `airflow`, of this DAG.
-    dag.cli() if sys.argv[1:] else dag.test()
+    sys.exit(dag.cli() if sys.argv[1:] else dag.test().state != "success")

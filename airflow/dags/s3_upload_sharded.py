@@ -86,8 +86,7 @@ with BackupDag(
     commit = S3BackupCommitOperator(
         task_id="commit",
         plan="{{ (ti.xcom_pull(task_ids='plan', key='s3backup_plan') or {}).get('plan', '') }}",
-        # When shards failed for good, it refuses and tells of it; when there is no plan, that was told
-        # already.
+        # When shards failed for good it refuses, and tells so; that there is no plan was told already.
         trigger_rule="all_done_min_one_success",
         **job,
     )
@@ -96,4 +95,4 @@ with BackupDag(
 
 if __name__ == "__main__":
     # `python s3_upload_sharded.py` runs it here and now; with arguments it is `airflow`, of this DAG.
-    dag.cli() if sys.argv[1:] else dag.test()
+    sys.exit(dag.cli() if sys.argv[1:] else dag.test().state != "success")

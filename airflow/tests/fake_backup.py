@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Stands in for the binary where that must misbehave. Keeps to its contract, and does what $FAKE_BACKUP says.
+"""Stands in for the binary where that must misbehave: keeps its contract, and does what $FAKE_BACKUP says.
 
-$FAKE_BACKUP is a JSON object: for each command (`run`, `shard`, `shard 3`, `plan`, …) what to print (`stderr`,
-`document`, or `stdout` so many `times`), how to end (`exit`; `dies` by a signal), and `hangs`,
-`ignores_term`, `on_term` (a document), `child` (starts a process in its group), `fails_once` (a file that remembers it).
-Each call is a line in $FAKE_BACKUP_CALLS, written when signals are dealt with.
+$FAKE_BACKUP is a JSON object: for each command (`run`, `shard`, `shard 3`, `plan`, …) what to print:
+`stderr`, `document`, or `stdout` so many `times`; how to end: `exit`, `dies` by a signal, or `fails_once` (a
+file that remembers it); and `hangs`, `ignores_term`, `on_term` (a document), `child` (starts a process in its
+group). Each call is a line in $FAKE_BACKUP_CALLS, written when signals are dealt with.
 """
 
 import json

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 
@@ -61,7 +62,7 @@ class World:
         return DagBag(str(DAGS))
 
     def run(self, name: str, **conf):
-        """Run a DAG here; return the state of the run, and of each of its tasks with the number of its tries."""
+        """Run a DAG here; return the state of the run, and that of each task with the number of its tries."""
         run = self.bag().dags[name].test(run_conf=conf or None)
         tasks = {
             (ti.task_id, ti.map_index): (str(ti.state), ti.try_number) for ti in run.get_task_instances()
@@ -77,17 +78,25 @@ class World:
             rows = session.query(XComModel).filter_by(run_id=self.run_id, task_id=task_id, key=key).all()
             return XComModel.deserialize_value(rows[0]) if rows else None
 
-    def sent(self) -> dict[str, bytes]:
-        """Return the bucket's files by their path below the source, as the embedded server keeps them."""
-        below = self.folder / "bucket" / "fleet" / "trips"
-        files = [path for path in below.rglob("*") if path.is_file()]
-        return {
-            str(path.relative_to(below)): path.read_bytes() for path in files if ".s3backup" not in path.parts
-        }
+    def is_backed_up(self) -> bool:
+        """Bring everything back from the bucket, and compare it with the source."""
+        to = self.folder / "restored"
+        command = [binary(), "--config", self.config, "restore", "--to", to]
+        subprocess.run(
+            command, check=True, env=os.environ | {"SLACK_BOT_TOKEN": "xoxb-1"}, capture_output=True
+        )
+        return tree(to) == tree(self.data) != {}
 
-    def source(self) -> dict[str, bytes]:
-        files = [path for path in self.data.rglob("*") if path.is_file()]
-        return {str(path.relative_to(self.data)): path.read_bytes() for path in files}
+
+def tree(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def binary() -> str:
+    path = os.environ.get("S3BACKUP_TEST_BINARY")
+    assert path, "set S3BACKUP_TEST_BINARY to a built `backup`"
+    return str(Path(path).resolve())
 
 
 @pytest.fixture
@@ -98,9 +107,7 @@ def world(tmp_path, slack, monkeypatch):
 @pytest.fixture
 def real(fake):
     """The real binary behind the connection."""
-    binary = os.environ.get("S3BACKUP_TEST_BINARY")
-    assert binary, "set S3BACKUP_TEST_BINARY to a built `backup`"
-    fake.connect(extra={"binary": str(Path(binary).resolve()), "slack_token": "xoxb-1"})
+    fake.connect(extra={"binary": binary(), "slack_token": "xoxb-1"})
 
 
 @pytest.fixture
@@ -165,7 +172,7 @@ def test_no_leaf_turns_a_failed_run_green(world):
 def test_a_real_tree_is_backed_up_and_the_monitor_is_content(world, slack):
     state, tasks = world.run("s3_upload")
     assert (state, tasks) == ("success", {("upload", -1): ("success", 1)})
-    assert world.sent() == world.source()
+    assert world.is_backed_up()
     report = world.xcom("upload", REPORT_KEY)
     assert (report["outcome"], report["trigger"], report["uploaded"]["files"]) == ("success", "airflow", 20)
     assert len(slack.texts) == 1, "the binary's own word of its success"
@@ -185,11 +192,13 @@ def test_partial_is_told_once(world, slack):
 
 
 @pytest.mark.usefixtures("database", "real")
-def test_a_wrong_configuration_is_told_once_and_not_tried_again(world, slack):
+def test_a_wrong_configuration_is_told_by_the_binary_and_not_tried_again(world, slack):
     world.retry_once()
     world.config.write_text(world.config.read_text().replace('bucket = "fleet"', 'bukket = "fleet"'))
     assert world.run("s3_upload") == ("failed", {("upload", -1): ("failed", 1)})
-    assert len(slack.texts) == 1
+    report = world.xcom("upload", REPORT_KEY)
+    assert (report["exit_code"], report["told"]) == (2, True)
+    assert "bukket" in slack.texts[0]
 
 
 @pytest.mark.usefixtures("database")
@@ -260,6 +269,6 @@ def test_when_there_is_no_plan_nothing_else_runs(world, faked, slack):
 def test_shards_of_a_real_tree_come_together(world, slack):
     state, tasks = world.run("s3_upload_sharded", shards=3)
     assert state == "success", tasks
-    assert world.sent() == world.source()
+    assert world.is_backed_up()
     assert world.xcom("commit", REPORT_KEY)["uploaded"]["files"] == 20
     assert len(slack.texts) == 1, "one message, whatever the number of shards"

@@ -109,6 +109,49 @@ def test_a_binary_that_is_still_ending_is_waited_for(notifier, slack, fake, monk
     assert slack.posts == []
 
 
+class Task:
+    def __init__(self, task_id):
+        self.task_id = task_id
+
+
+class SHARDED:
+    tasks = (Task("plan"), Task("shard"), Task("commit"))
+    leaves = tasks[-1:]
+
+
+def test_shards_without_a_commit_are_no_success(notifier, slack):
+    good = {"outcome": "success", "told": True}
+    found = {"shard": [good, good], "commit": good}
+    for number in (0, 1):
+        context = failed(run_id=f"r{number}") | {"reason": "success", "dag": SHARDED}
+        context["ti"].xcom_pull = lambda task_ids, key: found.get(task_ids)
+        notifier(event="success")(context)
+        assert len(slack.posts) == number
+        found.pop("commit", None)
+
+
+def test_the_callback_of_a_dag_looks_at_all_of_its_tasks(notifier, slack):
+    def pull(task_ids, key):
+        shards = [{"outcome": "failed", "told": False}, None]
+        return {"shard": shards, "commit": {"outcome": "failed", "told": told}}.get(task_ids)
+
+    context = failed() | {"reason": "task_failure", "dag": SHARDED}
+    context["ti"].xcom_pull = pull
+    told = True
+    notifier()(context)
+    assert slack.posts == []
+    told = False
+    notifier()(context)
+    (text,) = slack.texts
+    assert "DAG `d`, run `r`" in text
+    assert "task" not in text.split("Why")[0]
+
+
+def test_a_connection_that_cannot_be_reached_holds_no_message_back(notifier, slack):
+    notifier(s3backup_conn_id="not_there", config=None)(failed())
+    assert len(slack.posts) == 1
+
+
 def test_a_binary_that_cannot_tell_anybody_is_not_asked(notifier, slack, fake, config):
     config.write_text("")
     fake.does(history((LATER, RUN)))

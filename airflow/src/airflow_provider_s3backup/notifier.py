@@ -139,15 +139,27 @@ class S3BackupSlackNotifier(BaseNotifier):
         # Of an earlier try of the task the binary may have told, but not of this one.
         since = occasion.run_started_at if known is None else occasion.started_at
         if occasion.event == "success":
-            recorded = self._recorded(since)
-            # Where nobody can be asked, nothing speaks against it.
-            is_unknown = known is None and recorded is None
-            return is_unknown or any(run.get("outcome") in _DONE for run in (known or []) + (recorded or []))
+            return self._is_success_known(known, since)
         if any(report.get("told") and report.get("outcome") != "success" for report in known or []):
             return True
-        hook = self._hook
-        recorded = self._recorded(since) if tells_people(hook.config, hook.job) else None
+        recorded = self._recorded(since) if self._binary_tells() else None
         return any(run.get("outcome") != "success" for run in recorded or [])
+
+    def _is_success_known(self, known: list[dict[str, Any]] | None, since: datetime | None) -> bool:
+        if any(report.get("outcome") in _DONE for report in known or []):
+            return True
+        recorded = self._recorded(since)
+        # Where nobody can be asked, nothing speaks against it.
+        is_unknown = known is None and recorded is None
+        return is_unknown or any(run.get("outcome") in _DONE for run in recorded or [])
+
+    def _binary_tells(self) -> bool:
+        try:
+            hook = self._hook
+            return tells_people(hook.config, hook.job)
+        except Exception as error:
+            self.log.info("The connection cannot be reached from here (%s)", type(error).__name__)
+            return False
 
     def _reports(self, occasion: Occasion, context: Context) -> list[dict[str, Any]] | None:
         """Return what the tasks left in XCom; `None` where XCom cannot be reached."""

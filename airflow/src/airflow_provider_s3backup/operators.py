@@ -68,12 +68,14 @@ class S3BackupBaseOperator(RunsBinary, BaseOperator):
 
     def result(self, context: Context, finished: Finished) -> Any:  # noqa: ARG002
         """Return what the task returns."""
-        return report_of(finished, tells=self._alerts)
+        return self._report(finished)
+
+    def _report(self, finished: Finished) -> dict[str, Any] | None:
+        hook = self.hook
+        return report_of(finished, tells=self._alerts and tells_people(hook.config, hook.job))
 
     def _keep(self, context: Context, finished: Finished) -> None:
-        hook = self.hook
-        tells = self._alerts and tells_people(hook.config, hook.job)
-        report = report_of(finished, tells=tells)
+        report = self._report(finished)
         if report is not None and "outcome" in report:
             keep(context, REPORT_KEY, report, self.log)
 

@@ -8,7 +8,7 @@ from airflow_provider_s3backup._compat import AirflowException, AirflowFailExcep
 from airflow_provider_s3backup.process import Finished
 
 #: The binary's exit codes that mean something particular here.
-SUCCESS, USAGE, PARTIAL, DIFFERS, LOCKED, INTERRUPTED = 0, 2, 3, 4, 11, 130
+SUCCESS, USAGE, PARTIAL, DIFFERS, LOCKED = 0, 2, 3, 4, 11
 
 #: What becomes of a task when some files could not be backed up: it fails and is tried again, or it succeeds,
 #: as the binary has told people.
@@ -54,33 +54,31 @@ def raise_unless_done(
     :raises AirflowException: another try may succeed
     """
     code, document = finished.exit_code, finished.document
-    why = describe(document)
+    why = describe(document) or "Its log above says why."
     if finished.was_terminated:
-        raise AirflowException(f"The backup was stopped; the next try goes on where it was. {why}".rstrip())
+        raise AirflowException(f"The backup was stopped; the next try goes on where it was. {why}")
     if code == USAGE:
-        raise AirflowFailException(f"Wrong configuration or call, which no other try mends. {why}".rstrip())
+        raise AirflowFailException(f"Wrong configuration or call, which no other try mends. {why}")
     if code == LOCKED:
         raise AirflowException(
-            f"Another run of this job is going on (exit code 11); a later try may do it. {why}".rstrip()
+            f"Another run of this job is going on (exit code 11); a later try may do it. {why}"
         )
     if code == PARTIAL:
         if isinstance(document, dict) and document.get("outcome") == "success":
-            raise AirflowException(
-                f"All files are in the bucket, but nobody can be told of anything. {why}".rstrip()
-            )
+            raise AirflowException(f"All files are in the bucket, but nobody can be told of anything. {why}")
         if on_partial == "succeed":
             return
-        raise AirflowException(f"Some files are not in the bucket. {why}".rstrip())
+        raise AirflowException(f"Some files are not in the bucket. {why}")
     if code != SUCCESS:
         ended = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        raise AirflowException(f"The backup {ended}. {why}".rstrip())
+        raise AirflowException(f"The backup {ended}. {why}")
     if needs_document and not isinstance(document, dict):
         raise AirflowException(
             "The backup ended with exit code 0 and printed no report: is this binary s3backup's?"
         )
     if isinstance(document, dict) and document.get("outcome", "success") != "success":
         raise AirflowException(
-            f"The backup ended with exit code 0 and reports {document['outcome']!r}. {why}".rstrip()
+            f"The backup ended with exit code 0 and reports {document['outcome']!r}. {why}"
         )
 
 
