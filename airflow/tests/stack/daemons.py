@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from processes import WORKER, describe, is_alive, processes, signal_group, signal_one
+from processes import describe, is_alive, processes, signal_group, signal_one
 from world import HERE, KEY, SECRET, World, program
 
 POSTGRES_PLACES = tuple(
@@ -151,7 +151,7 @@ def start_worker(world: World, name: str) -> None:
         "--without-mingle",
         "--without-gossip",
     )
-    spawn(world, name, "airflow", "celery", "worker", *flags, extra={WORKER: name})
+    spawn(world, name, "airflow", "celery", "worker", *flags, extra={"STACK_WORKER": name})
 
 
 def spawn(

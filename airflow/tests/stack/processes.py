@@ -4,27 +4,44 @@ import contextlib
 import os
 from pathlib import Path
 
-from world import MARK, World
-
-WORKER = "STACK_WORKER"  # in the environment of a worker and of all that it starts
+from world import World
 
 
-def processes(world: World, name: str | None = None, worker: str | None = None) -> list[int]:
-    """Every process of this stack, of one program, below one worker. Zombies have ended and do not count."""
-    marks = {f"{MARK}={world.folder}".encode()} | ({f"{WORKER}={worker}".encode()} if worker else set())
+def processes(world: World, name: str | None = None) -> list[int]:
+    """Every process of this stack, or of one program of it. Zombies have ended and do not count.
+
+    They work in its folder; their environment cannot tell, as Airflow writes titles over it.
+    """
     found = []
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit() or int(folder.name) == os.getpid():
+    for place in Path("/proc").iterdir():
+        if not place.name.isdigit() or int(place.name) == os.getpid():
             continue
         try:
-            is_ours = marks <= set((folder / "environ").read_bytes().split(b"\0"))
-            state = (folder / "stat").read_text().rsplit(")", 1)[1].split()[0]
-            program_name = (folder / "comm").read_text().strip()
+            is_ours = (place / "cwd").readlink().is_relative_to(world.folder)
+            program_name = (place / "comm").read_text().strip()
         except OSError:
             continue
-        if is_ours and state != "Z" and name in (None, program_name):
-            found.append(int(folder.name))
+        if is_ours and name in (None, program_name) and is_alive(int(place.name)):
+            found.append(int(place.name))
     return found
+
+
+def orphans(world: World, daemons: set[int]) -> list[int]:
+    """Processes whose parent has gone, other than the daemons that were started here."""
+    ours = set(processes(world))
+    return [pid for pid in ours if pid not in daemons and parent_of(pid) not in ours]
+
+
+def parent_of(pid: int) -> int:
+    try:
+        return int(stat(pid)[1])
+    except OSError:
+        return 0
+
+
+def stat(pid: int) -> list[str]:
+    """State, parent and so on, as proc(5) has them behind the name."""
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
 
 
 def describe(pid: int) -> str:
@@ -37,7 +54,7 @@ def describe(pid: int) -> str:
 
 def is_alive(pid: int) -> bool:
     try:
-        return pid > 0 and Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+        return pid > 0 and stat(pid)[0] != "Z"
     except OSError:
         return False
 

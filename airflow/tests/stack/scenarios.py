@@ -10,7 +10,7 @@ import daemons
 import troubles
 from chromium import Chromium
 from job import Job, check, fill, seconds_until
-from processes import processes
+from processes import orphans, processes
 from world import PACKAGE, World
 
 FILES = 50_000
@@ -56,15 +56,12 @@ def sharded(world: World) -> None:
     daemons.wait_for("a tenth of the files", lambda: job.bucket.count(job.prefix) > FILES / 10)
     victims = [task["map_index"] for task in running() if task["hostname"] == "worker-b"]
     daemons.signal_worker(world, "worker-b", signal.SIGKILL)
-    sent = job.bucket.count(job.prefix)
+    known = {daemons.pid_of(world, name) for name in daemons.NAMES}
+    took = seconds_until(lambda: not orphans(world, known), "nothing is left of worker-b", 15)
     print(
-        f"    worker-b, which has the shards {victims}, is killed; {sent} of {FILES} files are in the bucket"
+        f"    worker-b, which has the shards {victims}, is killed; nothing is left of it {took:.1f} s later"
     )
-    for name, what, limit in (("backup", "binary", 10), (None, "process", 60)):
-        took = seconds_until(
-            lambda name=name: not processes(world, name, "worker-b"), f"no {what} is left", limit
-        )
-        print(f"    no {what} of it is left after {took:.1f} s")
+    print(f"    {job.bucket.count(job.prefix)} of {FILES} files are in the bucket")
     state = job.airflow.wait(dag, run, limit=600)
     print(job.airflow.table(dag, run))
     check(state == "success", f"the DAG run is a success: {state}")

@@ -14,7 +14,6 @@ HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parent.parent  # airflow/
 BUCKET = "fleet"
 KEY, SECRET = "stack", "stack-secret"
-MARK = "S3BACKUP_STACK"  # in the environment of every process, by which those left behind are found
 PORTS = ("postgres", "redis", "api", "slack", "master", "volume", "filer", "s3")
 
 
@@ -87,7 +86,7 @@ class World:
             "HOME": str(self.folder / "home"),
             "LANG": "C.UTF-8",
             "NO_COLOR": "1",
-            MARK: str(self.folder),
+            "STACK": str(self.folder),
             "PYTHONPATH": str(HERE / "installation"),
             "BACKUP_CONFIG": str(self.config),
             "AIRFLOW_CONN_S3BACKUP_DEFAULT": json.dumps(connection),

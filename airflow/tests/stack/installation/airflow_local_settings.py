@@ -8,7 +8,7 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
-POLICY = Path(os.environ["S3BACKUP_STACK"]) / "policy.json"
+POLICY = Path(os.environ["STACK"]) / "policy.json"
 
 
 def task_policy(task) -> None:
