@@ -120,7 +120,7 @@ def measure(backup: Path, folder: Path, name: str, workers: tuple[str, ...]) -> 
     shards: queue.SimpleQueue[str] = queue.SimpleQueue()
     for uri in planned.split():
         shards.put(uri)
-    plan = planned.split()[0]
+    plan = planned.split()[0].rpartition("/")[0]
 
     def work(number: int) -> None:
         config = configuration(folder, name, number)
