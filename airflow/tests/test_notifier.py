@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 import pytest
 from conftest import Ti
 
+from airflow_provider_s3backup import notifier as notifier_module
 from airflow_provider_s3backup import once
 from airflow_provider_s3backup import slack as slack_module
 from airflow_provider_s3backup.notifier import S3BackupSlackNotifier
@@ -27,6 +28,7 @@ def config(tmp_path):
 @pytest.fixture
 def notifier(fake, slack, monkeypatch, config):
     monkeypatch.setattr(slack_module, "PAUSE_S", 0.0)
+    monkeypatch.setattr(notifier_module, "SETTLED_S", 0.0)
     monkeypatch.setenv("TOKEN", "xoxb-secret")
 
     def make(**arguments):
@@ -97,6 +99,14 @@ def test_where_xcom_is_out_of_reach_it_asks_the_binary(notifier, slack, fake, re
     context["ti"].xcom_pull = out_of_reach
     notifier()(context)
     assert len(slack.posts) == posts
+
+
+def test_a_binary_that_is_still_ending_is_waited_for(notifier, slack, fake, monkeypatch):
+    recorded = history((LATER, RUN | {"outcome": "interrupted"}))
+    monkeypatch.setattr(notifier_module, "SETTLED_S", 60.0)
+    monkeypatch.setattr(notifier_module.time, "sleep", lambda _: fake.does(recorded))
+    notifier()({"ti": Ti(start_date=BEGAN), "reason": "timed_out", "dag": None, "run_id": "r"})
+    assert slack.posts == []
 
 
 class Task:

@@ -143,7 +143,8 @@ def test_a_worker_that_is_killed_leaves_no_orphan(fake):
 
 SUPERVISOR = f"""
 import os, signal, sys
-os.environ["_AIRFLOW_FORK_EXEC"] = "1"
+from airflow.sdk.execution_time import comms, task_runner
+task_runner.SUPERVISOR_COMMS = object.__new__(comms.CommsDecoder)  # as in the process of a task
 pid = os.fork()
 if pid == 0:
     exec({WORKER!r})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -58,5 +59,15 @@ __all__ = [
     "BaseSensorOperator",
     "Context",
     "CronTriggerTimetable",
+    "is_supervised",
     "redact",
 ]
+
+
+def is_supervised() -> bool:
+    """Whether this is the process of a task that a supervisor of Airflow 3 has forked, as workers do.
+
+    Its parent is then that supervisor. `dag.test()`, whose parent may be any shell, has a stand-in.
+    """
+    runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
+    return type(getattr(runner, "SUPERVISOR_COMMS", None)).__name__ == "CommsDecoder"

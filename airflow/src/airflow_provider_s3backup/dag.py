@@ -88,7 +88,9 @@ def _deadline(after: timedelta, notifier: dict[str, Any]) -> dict[str, Any]:
         return {}
     return {
         "deadline": DeadlineAlert(
-            reference=DeadlineReference.DAGRUN_QUEUED_AT,
+            # Not since it was queued: with that, Airflow 3.3 can clear nothing of the DAG
+            # (apache/airflow#70368). A run by hand has no logical date, and nobody waits for it.
+            reference=DeadlineReference.DAGRUN_LOGICAL_DATE,
             interval=after,
             # In the triggerer, as the workers may be what is missing.
             callback=AsyncCallback(S3BackupSlackNotifier, kwargs=notifier),

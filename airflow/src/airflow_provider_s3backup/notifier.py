@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Generator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, get_args
@@ -25,6 +26,10 @@ from airflow_provider_s3backup.slack import API_URL, SlackError, Target, post
 #: How long the binary may take to say what it has recorded.
 HISTORY_S = 10.0
 MONITOR_S = 60.0
+#: How long the binary of a task that Airflow gave up may go on: it is asked to end at the task's next
+#: heartbeat (5 s), has 4 s for that, and tells of it. Airflow gives all callbacks of a file 50 s.
+SETTLED_S = 12.0
+LOOK_EVERY_S = 3.0
 
 _DONE = ("success", "partial")
 
@@ -113,10 +118,19 @@ class S3BackupSlackNotifier(BaseNotifier):
         """Post, if there is something to tell. What goes wrong is logged: raising would help nobody."""
         try:
             occasion = Occasion.of(self.event, context)
-            if self.when == "always" or not self._is_told(occasion, context):
+            if self.when == "always" or not self._comes_to_be_told(occasion, context):
                 self._post_once(occasion)
         except Exception as error:
             self.log.error("Nobody was told of %s: %s", self.event, redact(str(error)))
+
+    def _comes_to_be_told(self, occasion: Occasion, context: Context) -> bool:
+        """Whether the binary has told, or will soon: the callback of a run that was ended comes first."""
+        ends = time.monotonic() + (SETTLED_S if occasion.may_go_on else 0.0)
+        while not self._is_told(occasion, context):
+            if time.monotonic() >= ends:
+                return False
+            time.sleep(LOOK_EVERY_S)
+        return True
 
     def _is_told(self, occasion: Occasion, context: Context) -> bool:
         if occasion.event == "late":

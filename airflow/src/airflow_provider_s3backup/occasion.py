@@ -68,6 +68,11 @@ class Occasion:
         )
 
     @property
+    def may_go_on(self) -> bool:
+        """Whether tasks may still work: a DAG run has failed, perhaps ended by somebody or a limit."""
+        return self.event == "failure" and self.task_id is None
+
+    @property
     def key(self) -> tuple[object, ...]:
         """What is the same in all calls of a callback for the same event."""
         return self.event, self.dag_id, self.run_id, self.task_id, self.map_index, self.try_number

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from airflow_provider_s3backup._compat import is_supervised
+
 #: From SIGTERM to SIGKILL. The binary ends within 3 s by itself; Airflow kills a task 5 s after it asked it
 #: to end.
 GRACE_S = 3.6
@@ -75,7 +77,7 @@ class BackupProcess:
         self._nobody_was_told = False
         self._printed = bytearray()
         launcher = [sys.executable, "-IS", str(Path(__file__).with_name("_launch.py")), str(os.getpid())]
-        self._supervisor = os.getppid() if "_AIRFLOW_FORK_EXEC" in os.environ else None
+        self._supervisor = os.getppid() if is_supervised() else None
         self._child = subprocess.Popen(
             [*launcher, *command],
             env=dict(environment),

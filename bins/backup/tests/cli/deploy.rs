@@ -32,7 +32,8 @@ fn pod(document: &Value) -> &Value {
 
 #[test]
 fn pods_have_no_rights_that_they_do_not_need() {
-    for path in ["kubernetes/cronjob.yaml", "kubernetes/deployment.yaml", "kubernetes/monitor.yaml"] {
+    for name in ["cronjob", "deployment", "monitor", "shards-plan", "shards-workers", "shards-commit"] {
+        let path = &format!("kubernetes/{name}.yaml");
         let document = documents(path).remove(0);
         let pod = pod(&document);
         let container = &pod["containers"][0];
@@ -67,6 +68,42 @@ fn the_cron_job_runs_once_a_day_and_never_twice() {
         (&deployment["spec"]["replicas"], &deployment["spec"]["strategy"]["type"]),
         (&1.into(), &"Recreate".into())
     );
+}
+
+/// What Kubernetes makes of an argument with the variables of a container in it.
+fn filled_in(argument: &str) -> String {
+    let plan = "s3://fleet-backup/trips/.s3backup/telemetry/fleet/plans/20261129T110000.000Z-7f3a91c2";
+    argument.replace("$(PLAN)", plan).replace("$(JOB_COMPLETION_INDEX)", "7")
+}
+
+#[test]
+fn the_three_jobs_of_a_run_in_shards_belong_together() {
+    let job = |name: &str| documents(&format!("kubernetes/shards-{name}.yaml")).remove(0);
+    let words = |container: &Value| -> Vec<String> {
+        container["args"].as_array().unwrap().iter().map(|word| word.as_str().unwrap().to_owned()).collect()
+    };
+    let (plan, workers, commit) = (job("plan"), job("workers"), job("commit"));
+    let asked = words(&pod(&plan)["containers"][0]);
+    let shards = &asked[asked.iter().position(|word| word == "--shards").unwrap() + 1];
+    assert_eq!(workers["spec"]["completionMode"], "Indexed");
+    assert_eq!(&workers["spec"]["completions"].to_string(), shards, "a pod for each shard");
+    let expires = asked.iter().position(|word| word == "--expires").map(|at| asked[at + 1].as_str());
+    assert_eq!((expires, &workers["spec"]["activeDeadlineSeconds"]), (Some("10h"), &36_000.into()));
+    // Each command is one that the program knows, as far as its arguments go.
+    let world = World::new();
+    let containers = [
+        &pod(&plan)["initContainers"][0],
+        &pod(&plan)["containers"][0],
+        &pod(&workers)["containers"][0],
+        &pod(&commit)["containers"][0],
+    ];
+    for container in containers {
+        let words = words(container);
+        assert_eq!(words[..3], ["--config", "/etc/s3backup/backup.toml", "--quiet"]);
+        let command: Vec<String> = words[3..].iter().map(|word| filled_in(word)).collect();
+        let command: Vec<&str> = command.iter().map(String::as_str).chain(["--help"]).collect();
+        Ended::of(&world.command(&command).output().unwrap()).expect(0);
+    }
 }
 
 #[test]
