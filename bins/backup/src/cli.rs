@@ -3,10 +3,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use s3backup_core::{Name, Trigger};
+use s3backup_core::{Name, ShardUri, Trigger, line_of};
 
 /// Backs up directories to S3, fast, and so that it cannot fail silently.
 #[derive(Debug, Parser)]
@@ -62,7 +63,15 @@ pub(crate) enum Command {
     /// One run now: steps, discover, plan, upload, prove, write the manifest, alert
     #[command(after_help = "\
 The run report goes to stdout (with --json as one JSON document), progress and log to stderr.
-Ctrl-C or SIGTERM ends the run within 3 s (`[transfer] grace`); what is finished is recorded.")]
+Ctrl-C or SIGTERM ends the run within 3 s (`[transfer] grace`); what is finished is recorded.
+
+With --shard it is a worker of a run that many share: it sends the files of one shard and leaves in
+the bucket how it ended. Any number of workers may go on at once, on any machines that have the
+sources at the same paths and the backup.toml of the plan; job and host are those of the URI. A shard
+may be run again at any time: what was proved before is not sent again. A worker keeps nothing, takes
+no lock and tells nobody.
+
+  backup plan --shards 8 | parallel -j8 backup run --shard {}")]
     Run(Run),
     /// The daemon: runs the jobs when they are due, makes up for what was missed, serves /healthz, /metrics and a status page
     #[command(after_help = "\
@@ -73,8 +82,29 @@ that is broken is told, and the one from before holds. Ctrl-C or SIGTERM ends it
   backup schedule                                         in the foreground, on http://127.0.0.1:9178
   backup schedule --listen 0.0.0.0:9178 --allow-remote --token-file /etc/s3backup/token --host-name backup.example.org")]
     Schedule(Schedule),
-    /// What a run would upload, skip and why; changes nothing, runs no step
-    Plan,
+    /// What a run would upload, skip and why; changes nothing, runs no step. With --shards: a run for many workers
+    #[command(after_help = "\
+With --shards a run begins that many workers share, and goes on until it is committed. The URI of each shard goes to stdout, one a
+line (with --json all that is known of the plan). Until then no other run of the job begins (exit code 11).
+
+  backup steps                                                      the steps, if there are any
+  backup plan --shards 8 | xargs -P 8 -n 1 backup run --shard       a worker for each shard, here or on other machines
+  backup commit RUN-ID                                              the end: one report, one message")]
+    Plan(Plan),
+    /// The steps alone, for a run that many workers share; `plan --shards` goes on with it
+    Steps(Steps),
+    /// The end of a run that many workers shared: one report and one message, once all of its shards are done
+    #[command(after_help = "\
+Checks the result of each shard and the manifest that it names. What is missing or wrong is named with its URI, people are told of it
+once, and nothing is changed (exit code 1): run those shards again, then commit again. On any machine that can read and write the
+bucket, any number of times. Where the run is not configured here under its own job and host, name it by its URI.
+
+  backup commit s3://fleet/trips/.s3backup/telemetry/gw-1/plans/20261128T110000.000Z-7f3a91c2
+  backup commit 20261128T110000.000Z-7f3a91c2                    where job and host are those of backup.toml
+  backup commit 20261128T110000.000Z-7f3a91c2 --abandon          give it up: it fails, and other runs may begin
+
+Exit codes: 0 success, 3 some files could not be backed up, 1 the run failed, was given up, or is not complete, 2 bad usage")]
+    Commit(Commit),
     /// Delete what no rule of `[prune]` keeps: old versions and runs in the bucket, local files proved to be in it
     #[command(after_help = "\
 Look first at what would go, and why: backup prune --dry-run
@@ -200,6 +230,40 @@ pub(crate) struct Run {
     /// back, and when a source that had files is empty
     #[arg(long)]
     pub(crate) force: bool,
+    /// Do this shard of a plan alone, named as `backup plan --shards` prints it
+    #[arg(long, value_name = "URI", value_parser = shard, conflicts_with_all = ["dry_run", "force"])]
+    pub(crate) shard: Option<ShardUri>,
+}
+
+fn shard(text: &str) -> Result<ShardUri, String> {
+    ShardUri::parse(text).map_err(|error| line_of(&error))
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    /// Begin a run and deal its files out to so many workers: more shards than workers, so that a slow one holds up little
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) shards: Option<u32>,
+    /// Where the lists of the shards go: s3://BUCKET/PREFIX in the destination's bucket, or a directory that all workers share
+    /// [default: with the backup's own data in the bucket]
+    #[arg(long, value_name = "URI-or-DIR", requires = "shards")]
+    pub(crate) out: Option<String>,
+    /// After how long the run is over, committed or not [default: `[schedule] max_runtime`, else 10h]
+    #[arg(long, value_name = "TIME", requires = "shards", value_parser = humantime::parse_duration)]
+    pub(crate) expires: Option<Duration>,
+    /// What starts this run, for its report
+    #[arg(long, value_enum, default_value_t = TriggerName::Manual, value_name = "WHAT", requires = "shards")]
+    pub(crate) trigger: TriggerName,
+    /// Go on where a run would stop to ask, as `backup run --force`
+    #[arg(long, requires = "shards")]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Steps {
+    /// What starts this run, for its report
+    #[arg(long, value_enum, default_value_t = TriggerName::Manual, value_name = "WHAT")]
+    pub(crate) trigger: TriggerName,
 }
 
 #[derive(Debug, Args)]
@@ -230,6 +294,16 @@ pub(crate) struct Prune {
     /// Delete even when it is more than a quarter of all objects at once
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Commit {
+    /// The run, as `backup plan --shards` names it: its id, or the URI of its plan
+    #[arg(value_name = "RUN-ID|URI", value_parser = shard)]
+    pub(crate) plan: ShardUri,
+    /// Give the run up: what its workers put is kept, and the next run does the rest
+    #[arg(long)]
+    pub(crate) abandon: bool,
 }
 
 /// Names of [`Trigger`] on the command line.

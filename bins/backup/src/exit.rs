@@ -56,7 +56,7 @@ impl Stop {
     /// An error of the backup itself.
     pub(crate) fn of(error: &Error) -> Self {
         let exit = match error {
-            Error::Locked { .. } => Exit::Locked,
+            Error::Locked { .. } | Error::Leased { .. } => Exit::Locked,
             Error::Invalid { .. } | Error::Name { .. } | Error::Slack(_) => Exit::Usage,
             _ => Exit::Failed,
         };

@@ -2,7 +2,7 @@
 
 use chrono::Utc;
 use s3backup_config::{Loaded, Request, Settings};
-use s3backup_core::{Backup, BackupBuilder, FailedStart, StartAlert, Trigger, alert, line_of};
+use s3backup_core::{Backup, BackupBuilder, FailedStart, ShardUri, StartAlert, Trigger, alert, line_of};
 use s3backup_local_s3::LocalS3;
 use s3backup_logging::{Console, Format, LoggerManager};
 
@@ -13,6 +13,31 @@ use crate::exit::Stop;
 /// Reads and checks the configuration.
 pub(crate) fn load(common: &Common) -> Result<Loaded, Stop> {
     s3backup_config::load(&request(common)).map_err(|error| Stop::usage(line_of(&error)))
+}
+
+/// The same for a run that is named by where its plan lies: with the job and the host whose run it is, whatever this machine is
+/// called. Where the configuration says another host by itself, or the command line another job, that is a mistake.
+pub(crate) fn load_for(common: &Common, uri: &ShardUri) -> Result<Loaded, Stop> {
+    let Some((job, host)) = uri.owner() else { return load(common) };
+    if let Some(other) = common.job.as_ref().filter(|named| *named != job.as_str()) {
+        return Err(Stop::usage(format!("--job {other}: the run is one of {job}; leave --job out")));
+    }
+    let loaded = load(&Common { job: Some(job.to_string()), ..common.clone() })?;
+    if loaded.settings.host == *host {
+        return Ok(loaded);
+    }
+    let said = loaded.explain().iter().find(|row| row.key == "host" && row.source != "default");
+    if let Some(said) = said {
+        let other = &said.value;
+        return Err(Stop::usage(format!(
+            "host = {other} ({}): the run is one of {host}; leave `host` out here, or set it to {host}",
+            said.source
+        )));
+    }
+    let mut request = request(common);
+    request.job = Some(job.to_string());
+    request.set("host", host.as_str(), "the URI of the run");
+    s3backup_config::load(&request).map_err(|error| Stop::usage(line_of(&error)))
 }
 
 /// The same for every job of the file, unless one is chosen.

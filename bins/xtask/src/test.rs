@@ -6,8 +6,8 @@ use std::{env, mem};
 
 use anyhow::{Context, Result, bail};
 
-use crate::process;
 use crate::tools::Tools;
+use crate::{airflow, process};
 
 /// Which tests to run.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -43,11 +43,14 @@ impl Request {
     /// packages plain `cargo test` does both (and, unlike `--doc`, accepts one that has no library).
     fn cargo_arguments(&self) -> Vec<Vec<String>> {
         let owned = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+        let packages: Vec<&String> = self.packages.iter().filter(|name| *name != airflow::PACKAGE).collect();
         let mut commands = if self.packages.is_empty() {
             vec![owned(&["test", "--workspace", "--all-targets"]), owned(&["test", "--workspace", "--doc"])]
+        } else if packages.is_empty() {
+            Vec::new()
         } else {
             let mut command = owned(&["test"]);
-            for package in &self.packages {
+            for package in packages {
                 command.extend(owned(&["--package", package]));
             }
             vec![command]
@@ -60,6 +63,14 @@ impl Request {
             }
         }
         commands
+    }
+
+    /// What pytest is told, if the Airflow package is to be tested. A filter for all tests is one of Rust's.
+    fn pytest_arguments(&self) -> Option<&[String]> {
+        if self.packages.iter().any(|name| name == airflow::PACKAGE) {
+            return Some(&self.arguments);
+        }
+        (self.packages.is_empty() && self.arguments.is_empty()).then_some(&[])
     }
 }
 
@@ -74,6 +85,11 @@ pub(crate) fn run(request: &Request) -> Result<()> {
         if let Err(error) = process::run(command.args(arguments)) {
             failure = Some(error);
         }
+    }
+    if let Some(arguments) = request.pytest_arguments()
+        && let Err(error) = airflow::test(&root, |command| prepare_environment(command, &tools), arguments)
+    {
+        failure = Some(error);
     }
     failure.map_or(Ok(()), Err)
 }
@@ -146,6 +162,16 @@ mod tests {
             commands("-p a --package b -- one"),
             ["test --package a --package b --no-fail-fast -- one"]
         );
+    }
+
+    #[test]
+    fn the_airflow_package_is_tested_with_all_or_alone() {
+        let pytest = |line| parsed(line).unwrap().pytest_arguments().map(<[String]>::to_vec);
+        assert_eq!(pytest(""), Some(vec![]));
+        assert_eq!(pytest("-- resume"), None);
+        assert_eq!(pytest("-p s3backup-core"), None);
+        assert_eq!(pytest("-p airflow -- -k dags"), Some(vec!["-k".to_owned(), "dags".to_owned()]));
+        assert_eq!(commands("-p airflow"), Vec::<String>::new());
     }
 
     #[test]

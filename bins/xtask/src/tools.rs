@@ -255,6 +255,51 @@ fn python_with_boto3() -> Recipe {
     }
 }
 
+/// What the Airflow package is tested with, as it pins it.
+fn airflow() -> Recipe {
+    const COPY: &str = "requirements.txt";
+    Recipe {
+        name: "airflow".into(),
+        program: PathBuf::from("bin/python"),
+        make: |folder| {
+            let pinned = airflow_requirements()?;
+            make_environment(folder, &["--requirement", &pinned.to_string_lossy()])?;
+            fs::copy(&pinned, folder.join(COPY)).map(drop).context("cannot keep what was installed")
+        },
+        works: |program| {
+            let place = program.parent().and_then(Path::parent).context("it is in no folder")?;
+            let (pinned, installed) = (fs::read(airflow_requirements()?)?, fs::read(place.join(COPY))?);
+            ensure!(pinned == installed, "it has other versions than those that are pinned");
+            ask(program, "import airflow, hatchling, mypy, pytest").map(drop)
+        },
+    }
+}
+
+fn airflow_requirements() -> Result<PathBuf> {
+    Ok(process::workspace_root()?.join("airflow/requirements-test.txt"))
+}
+
+/// A Python with Airflow and all that tests of the package need, but not the package.
+pub(crate) fn python_with_airflow() -> Result<PathBuf> {
+    cached(&airflow())
+}
+
+/// Installs the Airflow package into a folder, as somebody would who has Airflow.
+pub(crate) fn install_airflow_package(package: &Path, with: &Path, into: &Path) -> Result<()> {
+    remove_folder(into)?;
+    let mut command = python();
+    command
+        .args(["-m", "pip", "--python"])
+        .arg(with)
+        .args(["install", "--quiet", "--no-input", "--disable-pip-version-check"])
+        .args(["--no-deps", "--no-build-isolation", "--target"])
+        .arg(into)
+        .arg(package)
+        .env("PIP_USER", "0")
+        .env("PIP_ROOT_USER_ACTION", "ignore");
+    process::run(&mut command)
+}
+
 /// Makes a Python environment with some packages.
 ///
 /// It is made without pip, which Debian ships apart from Python; the caller's pip fills it.

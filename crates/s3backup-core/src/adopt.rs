@@ -17,6 +17,7 @@ use crate::latest;
 use crate::memory::Memory;
 use crate::plan::Reason;
 use crate::planning::{Plan, Planned};
+use crate::shards::lease;
 use crate::start::{list_bucket, settle};
 
 /// Files that are compared at a time: each is read once, and costs a request.
@@ -82,7 +83,7 @@ impl Backup {
     /// bytes of its file. Nothing in the bucket is changed. Takes the job's lock.
     ///
     /// # Errors
-    /// [`Error::Locked`], [`Error::NoCatalog`] without a state directory, [`Error::Transfer`] when the bucket cannot be
+    /// [`Error::Locked`], [`Error::Leased`], [`Error::NoCatalog`] without a state directory, [`Error::Transfer`] when the bucket cannot be
     /// listed. Dropping the future leaves a part of them adopted, which does no harm: it can be done again.
     pub async fn adopt(
         &self,
@@ -98,6 +99,7 @@ impl Backup {
         let bucket = Box::pin(job.connect()).await.map_err(Error::Transfer)?;
         let seen =
             Box::pin(latest::read(&bucket, job)).await.map_err(|fatal| Error::NotRead(fatal.message))?;
+        lease::refuse(job, &bucket, &seen)?;
         let settled = Box::pin(settle(job, &bucket, &memory, &seen)).await;
         settled.map_err(|fatal| Error::NotRead(fatal.message))?;
         Box::pin(list_bucket(job, &bucket, &memory)).await?;

@@ -1,6 +1,7 @@
 //! Build, run, watch, cancel.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,7 +32,9 @@ use crate::ping::Ping;
 use crate::plan::Naming;
 use crate::planning::Plan;
 use crate::record::Shelf;
-use crate::run::{run, silent};
+use crate::run::{Became, Work, run, silent};
+use crate::shards::worker::{self, Rhythm};
+use crate::shards::{ShardOptions, ShardUri, ShardedPlan};
 
 /// Up to so many files may change at once whatever share of all they are: a handful of databases that change each day is
 /// no mass change.
@@ -243,12 +246,54 @@ impl Backup {
 
     /// Starts a run to watch and to cancel. Must be called within a tokio runtime.
     pub fn start(&self) -> Run {
+        self.begin(Work::Whole)
+    }
+
+    /// Starts a worker's part of a run that many workers share: one shard of a plan, named as `backup plan --shards` prints it.
+    /// The run's report is that of the shard. Any number of workers may do any shards at once, and each shard any number of
+    /// times, on any machine that has the sources at the same paths: what earlier attempts proved is not done again. Nothing
+    /// is kept on this machine, and nobody is told. Must be called within a tokio runtime.
+    ///
+    /// [`Run::finish`] gives [`Error::Shard`] when there is no such plan, it is over or expired, or it was made with another
+    /// configuration; [`Error::Transfer`] when the bucket cannot be asked; else it ends as [`run`](Self::run) does. Dropping
+    /// the run stops everything at once: what was sent stays, and the next attempt at the shard goes on from what was stored
+    /// last.
+    pub fn start_shard(&self, uri: &ShardUri) -> Run {
+        let (job, uri) = (Arc::clone(&self.job), uri.clone());
+        self.spawn(|events, cancel| worker::run(job, uri, Rhythm::default(), events, cancel))
+    }
+
+    /// Starts the steps alone, under the job's lock, for a run that many workers share: the next [`start_plan`](Self::start_plan) goes
+    /// on with the same run. When a step aborts, the run has failed, is reported and told. Must be called within a tokio
+    /// runtime.
+    pub fn start_steps(&self) -> Run {
+        self.begin(Work::Steps)
+    }
+
+    /// Starts to plan a run for many workers: walks the sources, deals out what is to be sent, and takes the lease, which
+    /// keeps other runs of the job from beginning until the run is committed, given up or expired. A run that cannot be
+    /// planned has failed, is reported and told.
+    ///
+    /// A plan does not read files, so that `max_changed` counts all whose times changed. Dropping the [`Run`] leaves lists
+    /// that nobody uses, and is to the next run as if this one had been killed. Must be called within a tokio runtime.
+    pub fn start_plan(&self, options: ShardOptions) -> Run<ShardedPlan> {
+        self.begin(Work::Plan(options))
+    }
+
+    fn begin<T>(&self, work: Work) -> Run<T> {
+        let job = Arc::clone(&self.job);
+        self.spawn(|events, cancel| run(job, work, events, cancel))
+    }
+
+    pub(crate) fn spawn<T, F>(&self, work: impl FnOnce(Emitter, CancellationToken) -> F) -> Run<T>
+    where
+        F: Future<Output = Result<Became, Error>> + Send + 'static,
+    {
         let (sender, events) = mpsc::channel(EVENTS_AHEAD);
-        let logger = self.job.logger.clone();
         let cancel = CancellationToken::new();
         let mut task = JoinSet::new();
-        task.spawn(run(Arc::clone(&self.job), Emitter::new(sender, logger), cancel.clone()));
-        Run { events, cancel, task }
+        task.spawn(work(Emitter::new(sender, self.job.logger.clone()), cancel.clone()));
+        Run { events, cancel, task, gives: PhantomData }
     }
 
     /// The same backup, whose runs are started by something else than [`BackupBuilder::trigger`] said.
@@ -283,13 +328,14 @@ impl Backup {
 /// also when it was cancelled. Dropping it stops the run at once, as dropping [`Backup::run`] does; a step that runs is
 /// killed with all that it started.
 #[derive(Debug)]
-pub struct Run {
+pub struct Run<T = RunReport> {
     events: mpsc::Receiver<Event>,
     cancel: CancellationToken,
-    task: JoinSet<Result<RunReport, Error>>,
+    task: JoinSet<Result<Became, Error>>,
+    gives: PhantomData<fn() -> T>,
 }
 
-impl Run {
+impl<T> Run<T> {
     /// The next thing that happens; `None` after the last, which is [`Event::RunFinished`]. Nothing is lost when the
     /// future is dropped.
     pub async fn next(&mut self) -> Option<Event> {
@@ -302,17 +348,40 @@ impl Run {
         self.cancel.clone()
     }
 
+    async fn became(mut self) -> Result<Became, Error> {
+        while self.events.recv().await.is_some() {}
+        match self.task.join_next().await {
+            Some(Ok(ended)) => ended,
+            Some(Err(error)) => Err(Error::Defect(error.to_string())),
+            None => Err(Error::Defect("the run has no task".to_owned())),
+        }
+    }
+}
+
+impl Run<RunReport> {
     /// Waits for the end and gives the report. Events that were not taken are dropped.
     ///
     /// # Errors
     /// As [`Backup::run`].
-    pub async fn finish(mut self) -> Result<RunReport, Error> {
-        while self.events.recv().await.is_some() {}
-        match self.task.join_next().await {
-            Some(Ok(Ok(report))) if report.outcome == Outcome::Failed => Err(Error::Failed(Box::new(report))),
-            Some(Ok(ended)) => ended,
-            Some(Err(error)) => Err(Error::Defect(error.to_string())),
-            None => Err(Error::Defect("the run has no task".to_owned())),
+    pub async fn finish(self) -> Result<RunReport, Error> {
+        match self.became().await? {
+            Became::Report(report) if report.outcome == Outcome::Failed => Err(Error::Failed(report)),
+            Became::Report(report) => Ok(*report),
+            Became::Planned(_) => Err(Error::Defect("a run was planned and not run".to_owned())),
+        }
+    }
+}
+
+impl Run<ShardedPlan> {
+    /// Waits for the plan. Events that were not taken are dropped.
+    ///
+    /// # Errors
+    /// [`Error::Failed`], with the report, when the run could not be planned or was interrupted; [`Error::Leased`] while another
+    /// such run goes on; else as [`Backup::run`].
+    pub async fn finish(self) -> Result<ShardedPlan, Error> {
+        match self.became().await? {
+            Became::Planned(plan) => Ok(*plan),
+            Became::Report(report) => Err(Error::Failed(report)),
         }
     }
 }

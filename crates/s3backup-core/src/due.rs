@@ -158,19 +158,12 @@ impl Duty {
 
     /// What the due times become when the run ends like this.
     pub(crate) fn settled(&self, outcome: Outcome) -> Vec<DueRef> {
-        let newest = self.open.last().map(|due| due.at);
-        let become_of = |due: &DueRow| match outcome {
-            Outcome::Success if Some(due.at) == newest => DueState::Met,
-            Outcome::Success => DueState::CaughtUp,
-            Outcome::Partial => DueState::Partial,
-            Outcome::Failed | Outcome::Interrupted => due.state,
-        };
         let zone = |due: &DueRow| due.timezone.parse().unwrap_or(chrono_tz::Tz::UTC);
         let refs = self
             .open
             .iter()
-            .map(|due| DueRef { at: due.at.with_timezone(&zone(due)).fixed_offset(), state: become_of(due) });
-        refs.collect()
+            .map(|due| DueRef { at: due.at.with_timezone(&zone(due)).fixed_offset(), state: due.state });
+        settled(refs.collect(), outcome)
     }
 
     /// Writes down what the due times have become.
@@ -180,13 +173,30 @@ impl Duty {
         outcome: Outcome,
         run: &RunId,
     ) -> Result<(), CatalogError> {
-        for due in self.settled(outcome) {
-            if due.state != DueState::Missed {
-                catalog.set_due(&[due.at.to_utc()], due.state, run)?;
-            }
-        }
-        Ok(())
+        settle(catalog, &self.settled(outcome), run)
     }
+}
+
+/// What due times, oldest first, become when the run that stands for them ends like this.
+pub(crate) fn settled(mut due: Vec<DueRef>, outcome: Outcome) -> Vec<DueRef> {
+    let newest = due.last().map(|due| due.at);
+    for due in &mut due {
+        due.state = match outcome {
+            Outcome::Success if Some(due.at) == newest => DueState::Met,
+            Outcome::Success => DueState::CaughtUp,
+            Outcome::Partial => DueState::Partial,
+            Outcome::Failed | Outcome::Interrupted => due.state,
+        };
+    }
+    due
+}
+
+/// Writes down what due times have become by a run.
+pub(crate) fn settle(catalog: &mut Catalog, due: &[DueRef], run: &RunId) -> Result<(), CatalogError> {
+    for due in due.iter().filter(|due| due.state != DueState::Missed) {
+        catalog.set_due(&[due.at.to_utc()], due.state, run)?;
+    }
+    Ok(())
 }
 
 fn parse(text: &str) -> Option<Schedule> {

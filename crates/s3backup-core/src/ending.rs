@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use chrono::{DateTime, FixedOffset, Utc};
+use s3backup_catalog::Catalog;
 use s3backup_model::{FailureKind, Fatal, Latest, Outcome, RunId, RunReport, RunState, RunSummary, Tally};
 use s3backup_transfer::Bucket;
 use tokio::sync::Mutex;
@@ -29,6 +30,7 @@ pub(crate) fn empty(job: &Job, run_id: RunId, started_at: DateTime<FixedOffset>)
         host: job.host.clone(),
         destination: job.destination_url(),
         trigger: job.trigger,
+        shard: None,
         outcome: Outcome::Failed,
         started_at,
         finished_at: started_at,
@@ -66,18 +68,22 @@ pub(crate) fn local(job: &Job, at: DateTime<Utc>) -> DateTime<FixedOffset> {
     at.with_timezone(&job.timezone).fixed_offset()
 }
 
+/// Says in the report when it ended, how long it took, and how fast it was.
+pub(crate) fn time(job: &Job, begun: Begun, report: &mut RunReport) {
+    let duration = begun.instant.elapsed();
+    report.finished_at = local(job, (job.clock)());
+    report.duration_s = (duration.as_secs_f64() * 1000.0).round() / 1000.0;
+    let millis = duration.as_millis().max(1);
+    report.bytes_per_s = u64::try_from(u128::from(report.uploaded.bytes) * 1000 / millis).unwrap_or(u64::MAX);
+}
+
 impl Run<'_> {
     /// Puts all that is known into the report.
     pub(crate) fn seal(&self, report: &mut RunReport) {
         self.record.fill(report);
         report.due = self.duty.settled(report.outcome);
         report.verified.clone_from(&self.verified);
-        let duration = self.begun.instant.elapsed();
-        report.finished_at = local(self.job, (self.job.clock)());
-        report.duration_s = (duration.as_secs_f64() * 1000.0).round() / 1000.0;
-        let millis = duration.as_millis().max(1);
-        report.bytes_per_s =
-            u64::try_from(u128::from(report.uploaded.bytes) * 1000 / millis).unwrap_or(u64::MAX);
+        time(self.job, self.begun, report);
     }
 
     /// Stores the last segment of the manifest and then the report, so that a report's presence means that all it speaks of
@@ -158,15 +164,9 @@ impl Run<'_> {
         let (summary, duty) = (RunSummary::from(report), self.duty.clone());
         let is_wanted = self.is_wanted(report);
         let (job, ended) = (Arc::clone(self.job), report.clone());
-        let skipped = report.skipped.by_reason;
-        // What was not looked at now is no better known than before.
-        let is_settled = report.outcome == Outcome::Success && skipped.too_young + skipped.not_selected == 0;
-        let failures = (report.outcome != Outcome::Success).then(|| overview::failures_of(report));
         let label = Arc::clone(&self.memory.label);
         let noted = self.memory.with(move |catalog| {
-            if is_settled {
-                start::note_settled(catalog, &label)?;
-            }
+            note_outcome(catalog, &label, &ended)?;
             duty.settle(catalog, summary.outcome, &summary.run_id)?;
             // It may have been written by an attempt that was cut short while it waited for this.
             let newest = catalog.runs(destination, 1)?.pop();
@@ -174,9 +174,6 @@ impl Run<'_> {
             let telling = trouble::run::at_end(catalog, &job, destination, &ended, is_wanted)?;
             if !is_noted {
                 catalog.end_run(destination, &summary, &telling)?;
-            }
-            if let Some(failures) = failures {
-                overview::note_failures(catalog, &label, &failures)?;
             }
             Ok(!telling.alerts.is_empty())
         });
@@ -209,11 +206,28 @@ impl Run<'_> {
         let mut beacon = beacon.lock().await;
         beacon.latest.runs.insert(0, RunSummary::from(&*report));
         beacon.latest.runs.truncate(Latest::MAX_RUNS);
+        // A plan that was interrupted may have been about to take one.
+        beacon.latest.lease = None;
         if let Err(message) = beacon.write(RunState::Idle, report.finished_at).await {
             self.record.warn(self.events, message.clone()).await;
             report.warnings.push(message);
         }
     }
+}
+
+/// Notes what else the end of a run says: that all is known of the bucket, or what went wrong.
+pub(crate) fn note_outcome(
+    catalog: &Catalog,
+    label: &str,
+    report: &RunReport,
+) -> Result<(), s3backup_catalog::Error> {
+    if report.outcome != Outcome::Success {
+        return overview::note_failures(catalog, label, &overview::failures_of(report));
+    }
+    if start::is_settling(report) {
+        start::note_settled(catalog, label)?;
+    }
+    Ok(())
 }
 
 /// What became of the alerts at the end of a run, for its report. Whether people could be told changes nothing about the

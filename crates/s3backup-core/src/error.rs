@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use s3backup_model::{InvalidName, Key, Name, RunReport};
+use s3backup_model::{InvalidName, Key, Name, RunId, RunReport};
 
 /// A failure of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,39 @@ pub enum Error {
         job: Name,
         /// Who holds the lock, as far as it is known.
         holder: String,
+    },
+    /// A run of the job that many workers share is going on.
+    #[error(
+        "run {run} of {job} is shared by many workers and goes on until {until} at most: wait for it, end it with `backup commit {run}`, or give it up with `backup commit {run} --abandon`"
+    )]
+    Leased {
+        /// The job.
+        job: Name,
+        /// The run.
+        run: RunId,
+        /// When it is over at the latest.
+        until: chrono::DateTime<chrono::FixedOffset>,
+    },
+    /// There is no such plan, it is over, or its shard does not fit what is configured here.
+    #[error("{uri}: {why}")]
+    Shard {
+        /// Which plan or shard.
+        uri: String,
+        /// What is wrong with it and what to do.
+        why: String,
+    },
+    /// A run that many workers share cannot be committed: some of its shards are missing or wrong.
+    #[error(
+        "run {run} cannot be committed, {} of its {shards} shards are missing or wrong: {}. Run each again with `backup run --shard`, then commit again; or give the run up with `backup commit {run} --abandon`",
+        wrong.len(), named(wrong)
+    )]
+    Incomplete {
+        /// The run.
+        run: RunId,
+        /// How many shards it has.
+        shards: u32,
+        /// Each that is missing or wrong, by its URI, and what is the matter with it.
+        wrong: Vec<(String, String)>,
     },
     /// The catalog cannot be used.
     #[error("the catalog")]
@@ -146,6 +179,15 @@ impl Error {
     pub(crate) fn invalid(what: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Invalid { what: what.into(), why: why.into() }
     }
+}
+
+/// The first of what is missing.
+pub(crate) fn named(wrong: &[(String, String)]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<String> = wrong.iter().take(SHOWN).map(|(uri, why)| format!("{uri} ({why})")).collect();
+    let more = wrong.len().saturating_sub(SHOWN);
+    let shown = shown.join(", ");
+    if more == 0 { shown } else { format!("{shown} and {more} more") }
 }
 
 /// An error and its causes in one line, each behind a colon: what a person is shown.

@@ -21,6 +21,11 @@ impl Emitter {
         Self { sender, logger }
     }
 
+    /// Of something that nobody watches: what happens is only logged.
+    pub(crate) fn unwatched(logger: Logger) -> Self {
+        Self::new(mpsc::channel(1).0, logger)
+    }
+
     pub(crate) fn logger(&self) -> &Logger {
         &self.logger
     }

@@ -10,27 +10,29 @@ use std::time::Duration;
 use s3backup_catalog::{Deferred, FileRow, FileState, Hints};
 use s3backup_discovery::discover;
 use s3backup_model::manifest::{Line, Op};
-use s3backup_model::{Entry, Event, Failure, FailureKind, Fatal, Key, key};
+use s3backup_model::{Entry, Event, Failure, FailureKind, Fatal, Key, RunId, key};
 use s3backup_transfer::{Bucket, Engine, Error as TransferError, Known, ObjectSettings, Update, Upload};
 use tokio::sync::mpsc::{self, PermitIterator};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
+use crate::backup::Job;
 use crate::plan::Reason;
 use crate::planning::{Notes, Plan, PlanBatch, Planned, known_of};
 use crate::record::{Proved, Shelf};
 use crate::run::{DRAIN_SHARE, LEEWAY_SHARE, Run, grace_is_over};
+use crate::said::Said;
 use crate::uploads::Journal;
 
 /// Planned uploads that wait for the engine: enough that it never waits for the plan, and few enough to be nothing.
-const UPLOADS_AHEAD: usize = 256;
+pub(crate) const UPLOADS_AHEAD: usize = 256;
 
 /// Updates that wait to be written down; taken in batches of up to this.
-const UPDATES_AHEAD: usize = 512;
+pub(crate) const UPDATES_AHEAD: usize = 512;
 
 /// As many uploads as the engine must have taken before it is given more, so that it is not fed one by one.
-const UPLOADS_AT_ONCE: usize = 64;
+pub(crate) const UPLOADS_AT_ONCE: usize = 64;
 
 /// Proved files wait for the catalog until they are this many or this many bytes, or have waited this long. Writing them is
 /// synced to disk, which costs the same for one and for a thousand. What waits when the run is killed is in the bucket, and
@@ -59,7 +61,7 @@ enum Stage {
 }
 
 /// What the writer knows of the flow.
-struct Flow {
+pub(crate) struct Flow {
     plan: Plan,
     stage: Stage,
     /// Uploads that the engine was given and has not answered for.
@@ -72,14 +74,33 @@ struct Flow {
     held: u64,
 }
 
+impl Flow {
+    pub(crate) fn new(plan: Plan) -> Self {
+        Self { plan, stage: Stage::Walk, outstanding: 0, known: 0, deferred: 0, last_deferred: 0, held: 0 }
+    }
+
+    /// The next of what the walk finds.
+    pub(crate) async fn next_lines(&mut self) -> Option<Result<PlanBatch, Error>> {
+        self.plan.next().await
+    }
+
+    /// Files of which the catalog knew, and which are still there.
+    pub(crate) fn known(&self) -> u64 {
+        self.known
+    }
+
+    /// Files that were put off because they may replace something.
+    pub(crate) fn deferred(&self) -> u64 {
+        self.deferred
+    }
+}
+
 /// What the engine said and is not dealt with yet.
 #[derive(Default)]
 struct Inbox {
     updates: VecDeque<Update>,
-    /// Bytes that arrived and were not told of.
-    sent_bytes: u64,
     /// What the watcher is to be told.
-    said: VecDeque<Event>,
+    said: Said,
     /// What the catalog is to be told, each with whether this run sent it.
     rows: Vec<(FileRow, bool)>,
     row_bytes: u64,
@@ -111,29 +132,13 @@ impl Run<'_> {
     /// Sends every selected file. Ends within its share of the grace after an interruption.
     pub(crate) async fn transfer(&mut self, bucket: &Bucket) {
         let job = self.job;
-        let logger = self.events.logger();
         if let Err(error) = self.memory.with(s3backup_catalog::Catalog::clear_deferred).await {
             return self.catalog_broke(&error).await;
         }
-        let sources = job.discovery_sources(&self.days, self.settled.as_ref());
         // Ends the flow alone: what is cancelled here is the run's, not the caller's.
         let stop = self.cancel.child_token();
-        let discovery = discover(sources, job.walk_clock(), stop.clone(), logger.clone());
-        let notes = Some(Notes { run: self.id.clone(), now: self.begun.at });
-        let plan = Plan::new(discovery, Arc::clone(&job.naming), self.memory.clone(), job.reads_all(), notes);
-        let flow = Flow {
-            plan,
-            stage: Stage::Walk,
-            outstanding: 0,
-            known: 0,
-            deferred: 0,
-            last_deferred: 0,
-            held: 0,
-        };
-        let mut settings = job.transfer.clone();
-        settings.drain = job.grace.mul_f64(DRAIN_SHARE);
-        let objects = ObjectSettings { run: self.id.to_string(), ..job.objects.clone() };
-        let mut engine = Engine::new(bucket.clone(), settings, objects);
+        let flow = Flow::new(self.walk(stop.clone()));
+        let mut engine = engine(job, bucket, &self.id);
         // What does not outlive the run cannot tell the next one where to go on.
         if self.memory.is_lasting {
             let journal = Journal::new(self.memory.clone(), self.id.clone(), Arc::clone(&job.clock));
@@ -161,6 +166,15 @@ impl Run<'_> {
         }
         self.take_all(&mut inbox).await;
         self.remember(&mut inbox).await;
+    }
+
+    /// What the sources have, compared with what is known.
+    pub(crate) fn walk(&self, stop: CancellationToken) -> Plan {
+        let job = self.job;
+        let sources = job.discovery_sources(&self.days, self.settled.as_ref());
+        let discovery = discover(sources, job.walk_clock(), stop, self.events.logger().clone());
+        let notes = Some(Notes { run: self.id.clone(), now: self.begun.at });
+        Plan::new(discovery, Arc::clone(&job.naming), self.memory.clone(), job.reads_all(), notes)
     }
 
     /// The one writer: takes lines of the plan and updates of the engine as they come.
@@ -231,7 +245,12 @@ impl Run<'_> {
         }
     }
 
-    async fn take_lines(&mut self, batch: PlanBatch, flow: &mut Flow, waiting: &mut VecDeque<Upload>) {
+    pub(crate) async fn take_lines(
+        &mut self,
+        batch: PlanBatch,
+        flow: &mut Flow,
+        waiting: &mut VecDeque<Upload>,
+    ) {
         let before = self.record.found();
         self.record.saw(&batch);
         if batch.unchanged.files > 0 {
@@ -319,6 +338,14 @@ impl Run<'_> {
         }
     }
 
+    /// So many of the files that were put off look changed that none is dealt out. Nobody has read them yet.
+    pub(crate) async fn hold_back_unread(&mut self, flow: &mut Flow) {
+        (flow.held, flow.last_deferred) = (flow.deferred, 0);
+        let message = "what was looked at is size and times alone: one `backup run` reads the files and tells whether they differ";
+        self.record.warn(self.events, message.to_owned()).await;
+        self.stand_guard(flow).await;
+    }
+
     /// So much has changed at once that none of it is overwritten.
     async fn stand_guard(&mut self, flow: &Flow) {
         let mut after = flow.last_deferred;
@@ -359,7 +386,7 @@ impl Run<'_> {
     }
 
     /// The next of the files that were put off, as uploads.
-    async fn deferred_uploads(
+    pub(crate) async fn deferred_uploads(
         &self,
         after: i64,
         hold: bool,
@@ -390,34 +417,15 @@ impl Run<'_> {
     /// What it did not get to when the future is dropped stays in `inbox`.
     async fn take_all(&mut self, inbox: &mut Inbox) {
         while let Some(update) = inbox.updates.pop_front() {
-            self.take(update, inbox).await;
+            let proved = inbox.said.take(update, &mut self.record, self.events).await;
+            if let Some((row, is_sent)) = proved.and_then(|proved| self.row(proved)) {
+                inbox.add_row(row, is_sent, Instant::now());
+            }
         }
         if inbox.is_due(Instant::now()) {
             self.remember(inbox).await;
         }
-        let bytes = std::mem::take(&mut inbox.sent_bytes);
-        if bytes > 0 {
-            inbox.said.push_front(Event::Sent { bytes });
-        }
-        self.events.emit_all(&mut inbox.said).await;
-    }
-
-    /// What the record keeps is kept before anything is waited for, so that dropping the future loses an event at most.
-    async fn take(&mut self, update: Update, inbox: &mut Inbox) {
-        match update {
-            Update::Sent { bytes } => inbox.sent_bytes += bytes,
-            Update::Retrying { key, attempt, delay, cause } => {
-                inbox.said.push_back(Event::Retrying { key, attempt, delay, cause });
-            }
-            Update::Warning { message } => self.record.warn(self.events, message).await,
-            Update::Done(done) => {
-                let proved = self.record.done(self.events, *done, &mut inbox.said).await;
-                if let Some((row, is_sent)) = proved.and_then(|proved| self.row(proved)) {
-                    inbox.add_row(row, is_sent, Instant::now());
-                }
-            }
-            _ => {}
-        }
+        inbox.said.tell(self.events).await;
     }
 
     /// Writes into the catalog what is proved. A file whose key is another now leaves its old object behind.
@@ -504,6 +512,14 @@ impl Run<'_> {
     }
 }
 
+/// What sends the files of a run.
+pub(crate) fn engine(job: &Job, bucket: &Bucket, run: &RunId) -> Engine {
+    let mut settings = job.transfer.clone();
+    settings.drain = job.grace.mul_f64(DRAIN_SHARE);
+    let objects = ObjectSettings { run: run.to_string(), ..job.objects.clone() };
+    Engine::new(bucket.clone(), settings, objects)
+}
+
 /// More for the engine.
 enum More {
     Lines(PlanBatch),
@@ -543,7 +559,7 @@ async fn next(flow: &mut Flow, run: &Run<'_>) -> More {
 }
 
 /// Room for some of the uploads that wait.
-async fn reserve(
+pub(crate) async fn reserve(
     sender: Option<&mpsc::Sender<Upload>>,
     waiting: usize,
 ) -> Option<PermitIterator<'_, Upload>> {
@@ -551,7 +567,7 @@ async fn reserve(
 }
 
 /// Comes true at this time; never without one.
-async fn until(time: Option<Instant>) {
+pub(crate) async fn until(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
@@ -561,7 +577,7 @@ async fn until(time: Option<Instant>) {
 #[cfg(test)]
 mod tests {
     use s3backup_local_s3::{Fault, FaultKind, LocalS3, Operation};
-    use s3backup_model::{RunId, RunReport};
+    use s3backup_model::RunReport;
 
     use super::*;
     use crate::ending::{self, Begun};
@@ -655,6 +671,8 @@ mod tests {
             outbox,
             courier: None,
             tells: false,
+            work: crate::run::Work::Whole,
+            goes_on: None,
         };
 
         let all_are_sent = async {

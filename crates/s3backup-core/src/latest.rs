@@ -191,6 +191,7 @@ pub(crate) fn of_run(
         run_id: run_id.clone(),
         started_at,
         heartbeat: started_at,
+        lease: None,
         schedule: job.schedule.as_ref().map(schedule_of),
         catalog,
         verified,

@@ -152,8 +152,7 @@ impl Outbox {
 
     async fn board(&self) -> Option<Board> {
         let job = self.job.clone()?;
-        let seed = format!("{:08x}{:08x}", (job.random)(), (job.random)());
-        let name = self.catalog.with(move |catalog| board::own_name(catalog, &seed)).await.ok()?;
+        let name = own_name(&self.catalog, random_name(&job)).await.ok()?;
         Some(Board::new(job, name))
     }
 
@@ -311,6 +310,16 @@ impl Outbox {
         let maybe_posted = maybe_posted || row.maybe_posted;
         Settled::Later { next_try_at, why: Some(why), maybe_posted, is_refused: is_permanent }
     }
+}
+
+/// The name under which the processes of this catalog say in the bucket that they tell something; `seed` where it has none yet.
+pub(crate) async fn own_name(catalog: &Shared, seed: String) -> Result<String, Error> {
+    catalog.with(move |catalog| board::own_name(catalog, &seed)).await
+}
+
+/// A name that nobody else has.
+pub(crate) fn random_name(job: &Job) -> String {
+    format!("{:08x}{:08x}", (job.random)(), (job.random)())
 }
 
 /// Alerts that nobody but this job itself can give, so that another one of the same trouble is news.

@@ -30,6 +30,7 @@ use crate::backup::Job;
 use crate::latest::{self, Seen};
 use crate::memory::{Memory, machine};
 use crate::options::PruneRules;
+use crate::shards::lease;
 use crate::start::{Facts, Recognition, recognise};
 use crate::{Backup, Error};
 
@@ -217,7 +218,7 @@ impl Prune {
     /// Waits for the end. Items that were not taken are dropped.
     ///
     /// # Errors
-    /// [`Error::Invalid`] without a rule; [`Error::Locked`] while a run is going on; [`Error::PruneRefused`] when it is not
+    /// [`Error::Invalid`] without a rule; [`Error::Locked`] while a run is going on, and [`Error::Leased`] while many workers share one; [`Error::PruneRefused`] when it is not
     /// safe, and [`Error::Manifest`] when the history is not whole: then nothing was removed. [`Error::PruneStopped`] at
     /// the first thing that went wrong after that.
     pub async fn finish(mut self) -> Result<PruneReport, Error> {
@@ -351,6 +352,9 @@ impl Work {
             if !self.is_cancelled() {
                 self.sweep_control(&prepared.runs, &retention.kept).await?;
             }
+            if !self.is_cancelled() {
+                self.sweep_plans().await?;
+            }
         }
         match rules.local_after {
             Some(age) if !self.is_cancelled() => self.prune_local(age).await,
@@ -362,6 +366,9 @@ impl Work {
     async fn recognise(&self) -> Result<(), Error> {
         let seen = Box::pin(latest::read(&self.bucket, &self.job)).await;
         let seen = seen.map_err(|fatal| refused(format!("latest.json cannot be read: {}", fatal.message)))?;
+        if !self.options.dry_run {
+            lease::refuse(&self.job, &self.bucket, &seen)?;
+        }
         let Seen::Present(latest, _) = seen else {
             return Err(refused(
                 "there is no latest.json in the bucket that could be read: run `backup run` first",
@@ -385,9 +392,11 @@ impl Work {
             Recognition::Foreign { why } => {
                 Err(refused(format!("{why}: prune on the machine that makes the backup")))
             }
-            Recognition::Import { .. } | Recognition::Reconcile { .. } => Err(refused(
-                "the catalog on this machine and the bucket are not of one state: `backup run` brings them together",
-            )),
+            Recognition::Import { .. } | Recognition::TakeIn { .. } | Recognition::Reconcile { .. } => {
+                Err(refused(
+                    "the catalog on this machine and the bucket are not of one state: `backup run` brings them together",
+                ))
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use s3backup_model::manifest::{Line, MAX_SEGMENT_LINES, Op};
 use s3backup_model::{
     Entry, Event, Failure, FailureKind, Fatal, FileStat, ManifestRef, Outcome, RunReport, Skipped,
-    SourceReport, StepReport, StepState, Tally, Uploaded, key,
+    SourceReport, StepReport, Tally, Uploaded, key,
 };
 use s3backup_transfer::{
     Bucket, ChecksumKind, Done, Error as TransferError, Sse, Stored, Upload, crc64nvme_base64,
@@ -25,7 +25,7 @@ use crate::segment::{Finished, Segment};
 const FAILURES_IN_A_ROW: u32 = 50;
 
 /// The most warnings that a report holds; a server that is odd about every file must not make it grow without end.
-const MAX_WARNINGS: usize = 100;
+pub(crate) const MAX_WARNINGS: usize = 100;
 
 /// A file that is proved to be in the bucket.
 pub(crate) struct Proved {
@@ -41,6 +41,8 @@ pub(crate) struct Proved {
 /// What is known of a run so far.
 pub(crate) struct Record {
     run_id: RunId,
+    /// Where its segments go: what their names begin with.
+    segments_name: String,
     sources: Vec<SourceReport>,
     /// In which sources something could not be looked at.
     troubled: Vec<bool>,
@@ -97,6 +99,7 @@ impl Record {
             })
             .collect();
         Self {
+            segments_name: format!("manifests/{run_id}/"),
             run_id,
             troubled: vec![false; sources.len()],
             sources,
@@ -126,10 +129,14 @@ impl Record {
         }
     }
 
-    /// Makes segments short, so that a test need not back up hundreds of thousands of files.
-    #[cfg(test)]
+    /// Cuts segments when they have so many lines.
     pub(crate) fn cut_segments_at(&mut self, lines: u64) {
         self.lines_per_segment = lines;
+    }
+
+    /// Lets the names of segments begin with this, for one of several records of the same run.
+    pub(crate) fn name_segments(&mut self, name: String) {
+        self.segments_name = name;
     }
 
     /// Says that the work is over: from now on an interruption changes nothing about how the run ends.
@@ -250,13 +257,19 @@ impl Record {
         self.skipped.merge(&batch.skipped);
     }
 
-    /// Once all is said of all files: each that was found must be in the bucket or be a failure, and each source must have
-    /// been walked to its end or be in trouble. Only a run that was cut short may leave some open.
-    pub(crate) async fn balance(&mut self, events: &Emitter) {
+    /// Takes in a selected file that is planned elsewhere.
+    pub(crate) fn find(&mut self, bytes: u64) {
+        self.found.add(bytes);
+    }
+
+    /// Once all is said of all files: each that was found must be in the bucket, be a failure, or be one of those that were
+    /// dealt out to workers, and each source must have been walked to its end or be in trouble. Only a run that was cut short
+    /// may leave some open.
+    pub(crate) async fn balance(&mut self, events: &Emitter, dealt_out: u64) {
         if self.is_hopeless || self.is_interrupted() {
             return;
         }
-        let ended = self.uploaded.files + self.unchanged.files + self.failed_found;
+        let ended = self.uploaded.files + self.unchanged.files + self.failed_found + dealt_out;
         let open = self.found.files.abs_diff(ended);
         if open > 0 {
             let message = format!("{open} files are unaccounted for; this is a defect, please report it");
@@ -369,6 +382,11 @@ impl Record {
         self.list(events, line).await;
     }
 
+    /// Whether something is to be listed that is not in the bucket yet.
+    pub(crate) fn has_unlisted(&self) -> bool {
+        self.segment.is_some() || self.has_unstored()
+    }
+
     /// Whether segments are complete that are not stored yet.
     pub(crate) fn has_unstored(&self) -> bool {
         !self.unstored.is_empty()
@@ -376,7 +394,7 @@ impl Record {
 
     /// Whether all that was to be listed is in the bucket.
     pub(crate) fn is_all_listed(&self) -> bool {
-        self.segment.is_none() && self.unstored.is_empty() && !self.has_lost_lines
+        !self.has_unlisted() && !self.has_lost_lines
     }
 
     async fn manifest_broke(&mut self, events: &Emitter, error: &std::io::Error) {
@@ -418,21 +436,25 @@ impl Record {
             None => Segment::start(&self.run_id, self.segments)?,
         };
         segment.push(line)?;
-        if segment.is_full(self.lines_per_segment) {
-            self.segments = segment.number() + 1;
-            self.unstored.push_back(segment.finish()?);
-        } else {
-            self.segment = Some(segment);
+        self.segment = Some(segment);
+        if self.segment.as_ref().is_some_and(|segment| segment.is_full(self.lines_per_segment)) {
+            self.complete_segment()?;
         }
         Ok(())
     }
 
-    /// Completes the segment that is being written: no more lines come.
+    fn complete_segment(&mut self) -> std::io::Result<()> {
+        if let Some(segment) = self.segment.take() {
+            self.segments = segment.number() + 1;
+            self.unstored.push_back(segment.finish()?);
+        }
+        Ok(())
+    }
+
+    /// Completes the segment that is being written, however few lines it has.
     pub(crate) async fn close_segment(&mut self, events: &Emitter) {
-        match self.segment.take().map(Segment::finish) {
-            Some(Ok(segment)) => self.unstored.push_back(segment),
-            Some(Err(error)) => self.manifest_broke(events, &error).await,
-            None => {}
+        if let Err(error) = self.complete_segment() {
+            self.manifest_broke(events, &error).await;
         }
     }
 
@@ -442,7 +464,7 @@ impl Record {
     /// When the future is dropped, the segment that was on its way is stored by the next call.
     pub(crate) async fn store_segments(&mut self, events: &Emitter, control: &Shelf<'_>) {
         while let Some(segment) = self.unstored.front() {
-            let name = format!("manifests/{}/{}.jsonl.zst", self.run_id, segment.number);
+            let name = format!("{}{}.jsonl.zst", self.segments_name, segment.number);
             let crc64nvme = crc64nvme_base64(&segment.bytes);
             let lines = segment.lines;
             let stored = control.store(&name, segment.bytes.clone()).await;
@@ -462,8 +484,7 @@ impl Record {
 
     /// How the run ends, as things stand.
     pub(crate) fn outcome(&self) -> Outcome {
-        let is_step_lost =
-            self.steps.iter().any(|step| matches!(step.state, StepState::Failed | StepState::TimedOut));
+        let is_step_lost = self.steps.iter().any(|step| step.state.is_lost());
         if self.fatal.is_some() {
             Outcome::Failed
         } else if self.is_interrupted() {
@@ -477,9 +498,7 @@ impl Record {
 
     fn warnings(&self) -> Vec<String> {
         let mut warnings = self.warnings.clone();
-        if self.warnings_left_out > 0 {
-            warnings.push(format!("and {} more warnings, which are in the log", self.warnings_left_out));
-        }
+        warnings.extend(left_out(self.warnings_left_out));
         warnings
     }
 
@@ -501,6 +520,11 @@ impl Record {
         report.fatal.clone_from(&self.fatal);
         report.manifests.clone_from(&self.manifests);
     }
+}
+
+/// What stands for warnings beyond [`MAX_WARNINGS`].
+pub(crate) fn left_out(warnings: u64) -> Option<String> {
+    (warnings > 0).then(|| format!("and {warnings} more warnings, which are in the log"))
 }
 
 /// Of these the other sources know nothing, and neither do files that are new.
@@ -533,7 +557,7 @@ impl Shelf<'_> {
 mod tests {
     use super::*;
     use chrono::DateTime;
-    use s3backup_model::Key;
+    use s3backup_model::{Key, StepState};
 
     fn record(cancel: &CancellationToken) -> Record {
         Record::new(RunId::new(DateTime::UNIX_EPOCH, 0), ["/data".to_owned()], cancel.clone())
@@ -639,7 +663,7 @@ mod tests {
             let mut record = record(&cancel);
             record.saw(&batch_of(4));
             (record.uploaded.files, record.unchanged.files) = (1, ended - 1);
-            record.balance(&events).await;
+            record.balance(&events, 0).await;
             assert_eq!(record.outcome(), outcome);
             if let Some(fatal) = record.fatal {
                 assert!(
@@ -650,7 +674,7 @@ mod tests {
         let mut record = record(&cancel);
         record.saw(&batch_of(4));
         cancel.cancel();
-        record.balance(&events).await;
+        record.balance(&events, 0).await;
         assert_eq!((record.outcome(), record.warnings.len()), (Outcome::Interrupted, 0), "it left some open");
     }
 
@@ -666,13 +690,13 @@ mod tests {
         };
 
         let mut forgotten = half();
-        forgotten.balance(&events).await;
+        forgotten.balance(&events, 0).await;
         let message = "/data was not walked to its end; this is a defect, please report it";
         assert_eq!(forgotten.fatal, Some(fatal(FailureKind::Other, message)));
 
         let mut whole = half();
         whole.saw(&PlanBatch { is_whole: true, ..PlanBatch::default() });
-        whole.balance(&events).await;
+        whole.balance(&events, 0).await;
         assert_eq!(whole.outcome(), Outcome::Success);
 
         let unreadable = Failure {
@@ -684,17 +708,17 @@ mod tests {
         let mut troubled = half();
         troubled.saw(&PlanBatch { lines: vec![Planned::Fail(unreadable.clone())], ..PlanBatch::default() });
         troubled.failure(&events, unreadable).await;
-        troubled.balance(&events).await;
+        troubled.balance(&events, 0).await;
         assert_eq!(troubled.outcome(), Outcome::Partial, "a failure says why");
 
         let mut missing = half();
         missing.miss_source(&events, "/data is gone".to_owned()).await;
-        missing.balance(&events).await;
+        missing.balance(&events, 0).await;
         assert_eq!(missing.fatal, Some(fatal(FailureKind::SourceMissing, "/data is gone")));
 
         let mut interrupted = half();
         cancel.cancel();
-        interrupted.balance(&events).await;
+        interrupted.balance(&events, 0).await;
         assert_eq!(interrupted.outcome(), Outcome::Interrupted);
     }
 

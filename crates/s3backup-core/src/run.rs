@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use chrono::NaiveDate;
-use s3backup_catalog::{FileState, SourceId};
+use s3backup_catalog::{FileState, SourceId, Telling};
 use s3backup_model::manifest::Op;
 use s3backup_model::{Event, FailureKind, Fatal, Latest, RunId, RunReport, RunState, Tally, Verified, key};
 use s3backup_transfer::{Bucket, Error as TransferError, Versioning};
@@ -25,6 +25,7 @@ use crate::memory::Memory;
 use crate::metrics;
 use crate::outbox::{Delivery, Outbox};
 use crate::record::Record;
+use crate::shards::{ShardOptions, ShardedPlan, StepsDone, lease};
 use crate::start;
 use crate::steps::{Surroundings, run_steps};
 use crate::trouble;
@@ -37,7 +38,7 @@ const STAMP_DELAY: Duration = Duration::from_millis(10);
 /// manifest and report, then the alert, then metrics. The rest is for the process to end.
 pub(crate) const DRAIN_SHARE: f64 = 0.3;
 pub(crate) const LEEWAY_SHARE: f64 = 0.05;
-const STORE_SHARE: f64 = 0.35;
+pub(crate) const STORE_SHARE: f64 = 0.35;
 const ALERT_SHARE: f64 = 0.2;
 const METRICS_SHARE: f64 = 0.05;
 
@@ -47,13 +48,46 @@ const ALERT_LIMIT: Duration = Duration::from_secs(100);
 /// How often `latest.json` says that the run goes on.
 const HEARTBEAT: Duration = Duration::from_mins(5);
 
-/// Runs the job once. Gives a report whatever happened, unless another run holds the job's lock.
+/// How much of a run is to be done here.
+#[derive(Clone, Debug)]
+pub(crate) enum Work {
+    /// All of it.
+    Whole,
+    /// The steps: a plan comes behind them.
+    Steps,
+    /// A plan for many workers.
+    Plan(ShardOptions),
+}
+
+/// That a run has not ended and goes on elsewhere.
+#[derive(Debug)]
+pub(crate) enum GoesOn {
+    /// Its steps are done.
+    Stepped,
+    /// It is planned.
+    Planned(Box<ShardedPlan>),
+}
+
+/// What became of a run.
+#[derive(Debug)]
+pub(crate) enum Became {
+    /// It ended, or only its steps were asked for.
+    Report(Box<RunReport>),
+    /// Workers go on with it.
+    Planned(Box<ShardedPlan>),
+}
+
+/// Runs the job once, or a part of it. Gives a report whatever happened, unless another run holds the job's lock or lease.
 pub(crate) async fn run(
     job: Arc<Job>,
+    work: Work,
     events: Emitter,
     cancel: CancellationToken,
-) -> Result<RunReport, Error> {
-    let begun = Begun { at: (job.clock)(), instant: Instant::now() };
+) -> Result<Became, Error> {
+    if let Work::Plan(options) = &work {
+        options.check(&job)?;
+    }
+    let mut begun = Begun { at: (job.clock)(), instant: Instant::now() };
     let opened = match Memory::open(&job, "backup run").await {
         Err(Error::Locked { job: name, holder }) => {
             trouble::run::look_at_lock(&job, &holder).await;
@@ -72,9 +106,20 @@ pub(crate) async fn run(
         Ok(_) => reach_bucket(&job, &cancel).await,
         Err(_) => Ok(None),
     };
+    if let Ok(Some(Reached { bucket, seen, .. })) = &reached {
+        lease::refuse(&job, bucket, seen)?;
+    }
     // A catalog that was lost or rolled back does not know the last run, and the clock may have been set back.
     let last = last.as_ref().max(reached.as_ref().ok().and_then(Option::as_ref).and_then(Reached::last_run));
-    let run_id = RunId::behind(last, begun.at, (job.random)());
+    let stepped = match (&work, &opened) {
+        (Work::Plan(_), Ok(memory)) => stepped(memory, last).await,
+        _ => None,
+    };
+    let run_id = match &stepped {
+        Some(done) => done.run.clone(),
+        None => RunId::behind(last, begun.at, (job.random)()),
+    };
+    begun.at = stepped.as_ref().map_or(begun.at, |done| done.started_at);
     events
         .emit(Event::RunStarted {
             run_id: run_id.clone(),
@@ -113,30 +158,75 @@ pub(crate) async fn run(
         outbox,
         courier: None,
         tells: false,
+        work,
+        goes_on: None,
     };
+    run.take_steps(stepped).await;
     let bucket = run.work_and_say_when_stopping(reached).await;
     // What is cancelled later than this is too late to cut any work short.
     run.record.end_work();
 
-    let mut report = ending::empty(&job, run_id, ending::local(&job, begun.at));
+    let report = ending::empty(&job, run_id, ending::local(&job, begun.at));
+    Ok(match run.goes_on.take() {
+        Some(goes_on) => hand_on(run, goes_on, report, pinging).await,
+        None => Became::Report(Box::new(end(run, bucket.as_ref(), report, pinging).await)),
+    })
+}
+
+/// The steps of this very run, if they ran by themselves and nothing came between.
+async fn stepped(memory: &Memory, last: Option<&RunId>) -> Option<StepsDone> {
+    let (label, last) = (Arc::clone(&memory.label), last.cloned());
+    // Where the catalog cannot be read, the run finds out for itself.
+    memory.with(move |catalog| StepsDone::look(catalog, &label, last.as_ref())).await.ok().flatten()
+}
+
+/// Lets go of a run that goes on elsewhere: delivers what there was to tell at its start.
+async fn hand_on(mut run: Run<'_>, goes_on: GoesOn, mut report: RunReport, mut pinging: Pinging) -> Became {
+    let (job, events, cancel) = (run.job, run.events, run.cancel);
+    run.seal(&mut report);
+    let (outbox, courier) = (run.outbox.clone(), run.courier.take());
+    // The lock is free for whoever comes next.
+    drop(run);
+    let telling = tell_people(courier, &outbox, grace_is_over(job, cancel, ALERT_SHARE));
+    let pinged = async { while pinging.join_next().await.is_some() {} };
+    let pinged = tokio::time::timeout(job.grace, pinged);
+    // What could not be told waits, and is told by whoever comes next.
+    let _ = tokio::join!(telling, pinged);
+    match goes_on {
+        GoesOn::Planned(plan) => Became::Planned(plan),
+        GoesOn::Stepped => {
+            events.emit(Event::RunFinished { report: Box::new(report.clone()) }).await;
+            Became::Report(Box::new(report))
+        }
+    }
+}
+
+/// Records how a run ended, and tells people.
+async fn end(
+    mut run: Run<'_>,
+    bucket: Option<&Bucket>,
+    mut report: RunReport,
+    pinging: Pinging,
+) -> RunReport {
+    let (job, events, cancel) = (run.job, run.events, run.cancel);
     let mut is_sealed = false;
-    if let Some(bucket) = &bucket {
+    if let Some(bucket) = bucket {
         let storing = Box::pin(run.store(bucket, &mut report));
         tokio::select! {
             () = storing => is_sealed = true,
-            () = grace_is_over(&job, &cancel, STORE_SHARE) => {}
+            () = grace_is_over(job, cancel, STORE_SHARE) => {}
         }
         if !is_sealed {
             run.record.cut_short();
             let message = "the run was interrupted before its manifest and report were stored";
-            run.record.warn(&events, message.to_owned()).await;
+            run.record.warn(events, message.to_owned()).await;
         }
     }
     if !is_sealed {
         run.seal(&mut report);
         run.remember_end(&report).await;
     }
-    let word = Word {
+    let news = Word {
         outbox: run.outbox.clone(),
         courier: run.courier.take(),
         beacon: run.beacon.clone(),
@@ -146,11 +236,14 @@ pub(crate) async fn run(
     };
     // The lock is free for the next run while people are told of this one.
     drop(run);
-    word.spread(&job, &events, &cancel, &mut report).await;
-    metrics::publish(&job, &mut report, &events, grace_is_over(&job, &cancel, METRICS_SHARE)).await;
+    news.spread(job, events, cancel, &mut report).await;
+    metrics::publish(job, &mut report, events, grace_is_over(job, cancel, METRICS_SHARE)).await;
     events.emit(Event::RunFinished { report: Box::new(report.clone()) }).await;
-    Ok(report)
+    report
 }
+
+/// The word to the health check that the run has begun.
+type Pinging = JoinSet<Result<(), String>>;
 
 /// What is needed to tell of a run that has ended.
 struct Word {
@@ -160,7 +253,7 @@ struct Word {
     /// Whether there is an alert of this run.
     tells: bool,
     is_wanted: bool,
-    pinging: JoinSet<Result<(), String>>,
+    pinging: Pinging,
 }
 
 impl Word {
@@ -193,7 +286,7 @@ impl Word {
 }
 
 /// Delivers what there is to tell, unless the time for that is over before.
-async fn tell_people(
+pub(crate) async fn tell_people(
     courier: Option<Courier>,
     outbox: &Outbox,
     limit: impl Future<Output = ()>,
@@ -212,7 +305,7 @@ async fn tell_people(
 }
 
 /// Says to the health check that the run has begun, while it goes on.
-fn begin_ping(job: &Job, run: &RunId) -> JoinSet<Result<(), String>> {
+fn begin_ping(job: &Job, run: &RunId) -> Pinging {
     let mut pinging = JoinSet::new();
     if let Some(ping) = job.ping.clone() {
         let run = run.clone();
@@ -222,12 +315,7 @@ fn begin_ping(job: &Job, run: &RunId) -> JoinSet<Result<(), String>> {
 }
 
 /// Says how it ended, behind the word that it has begun. What became of that one does not matter any more.
-async fn end_ping(
-    job: &Job,
-    mut pinging: JoinSet<Result<(), String>>,
-    report: RunReport,
-    is_told: bool,
-) -> Result<(), String> {
+async fn end_ping(job: &Job, mut pinging: Pinging, report: RunReport, is_told: bool) -> Result<(), String> {
     let Some(ping) = &job.ping else { return Ok(()) };
     while pinging.join_next().await.is_some() {}
     ping.end(&report, is_told).await
@@ -312,6 +400,10 @@ pub(crate) struct Run<'a> {
     pub(crate) courier: Option<Courier>,
     /// Whether there is anything to tell of how it ended.
     pub(crate) tells: bool,
+    /// How much of it is done here.
+    pub(crate) work: Work,
+    /// That it goes on elsewhere.
+    pub(crate) goes_on: Option<GoesOn>,
 }
 
 impl Run<'_> {
@@ -371,7 +463,7 @@ impl Run<'_> {
             let message = "the bucket has no versioning: a file that changes replaces its object for good. Switch versioning on";
             self.record.warn(self.events, message.to_owned()).await;
         }
-        match self.recognise(&bucket, &seen).await {
+        match self.recognise(&bucket, seen).await {
             Ok(true) => {}
             Ok(false) => return Some(bucket),
             Err(fatal) => {
@@ -396,14 +488,60 @@ impl Run<'_> {
     async fn work_in(&mut self, bucket: &Bucket) {
         self.list_what_was_left().await;
         self.give_back_lost_uploads(bucket).await;
-        if self.steps().await {
-            Box::pin(self.transfer(bucket)).await;
-            self.record.balance(self.events).await;
-            if !self.record.is_hopeless() && !self.cancel.is_cancelled() {
-                self.look_at_empty_sources().await;
-                self.settle_gone().await;
-                self.give_back_left_uploads(bucket).await;
+        match self.work.clone() {
+            Work::Whole => {
+                if self.steps().await {
+                    Box::pin(self.transfer(bucket)).await;
+                    self.record.balance(self.events, 0).await;
+                    self.settle_walked(bucket).await;
+                }
             }
+            Work::Steps => {
+                if self.steps().await {
+                    self.remember_steps().await;
+                }
+            }
+            Work::Plan(options) => Box::pin(self.plan_shards(bucket, &options)).await,
+        }
+    }
+
+    /// After the sources were walked: what is no longer there.
+    pub(crate) async fn settle_walked(&mut self, bucket: &Bucket) {
+        if !self.record.is_hopeless() && !self.cancel.is_cancelled() {
+            self.look_at_empty_sources().await;
+            self.settle_gone().await;
+            self.give_back_left_uploads(bucket).await;
+        }
+    }
+
+    /// The steps ran by themselves before: what they made, and how they ended, is this run's.
+    async fn take_steps(&mut self, stepped: Option<StepsDone>) {
+        let is_planning = matches!(self.work, Work::Plan(_));
+        match stepped {
+            Some(done) => {
+                self.settled = done.settled();
+                self.record.steps = done.reports;
+            }
+            None if is_planning && !self.job.steps.is_empty() => {
+                let message = "the steps did not run: `backup steps` before the plan runs them";
+                self.record.warn(self.events, message.to_owned()).await;
+            }
+            None => {}
+        }
+    }
+
+    /// Leaves what the steps did to the plan that comes next.
+    async fn remember_steps(&mut self) {
+        let done =
+            StepsDone::new(self.id.clone(), self.begun.at, self.record.steps.clone(), self.settled.as_ref());
+        let label = Arc::clone(&self.memory.label);
+        match self.memory.with(move |catalog| done.remember(catalog, &label)).await {
+            Ok(()) => self.goes_on = Some(GoesOn::Stepped),
+            Err(error) => return self.catalog_broke(&error).await,
+        }
+        if !self.memory.is_lasting {
+            let message = "without `state_dir` the plan does not learn that the steps ran: its report leaves them out, and files that they just made wait for `min_age`";
+            self.record.warn(self.events, message.to_owned()).await;
         }
     }
 
@@ -450,8 +588,14 @@ impl Run<'_> {
 
     /// Makes sure that the catalog is the one of this bucket, and says in both that the run has begun. `Ok(false)` when
     /// interrupted meanwhile.
-    async fn recognise(&mut self, bucket: &Bucket, seen: &Seen) -> Result<bool, Fatal> {
-        let settling = start::settle(self.job, bucket, &self.memory, seen);
+    async fn recognise(&mut self, bucket: &Bucket, seen: Seen) -> Result<bool, Fatal> {
+        let closing = start::close_shared(self.job, bucket, &self.memory, self.events, seen);
+        let seen = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => return Ok(false),
+            closed = Box::pin(closing) => closed?,
+        };
+        let settling = start::settle(self.job, bucket, &self.memory, &seen);
         let warnings = tokio::select! {
             biased;
             () = self.cancel.cancelled() => return Ok(false),
@@ -460,8 +604,8 @@ impl Run<'_> {
         for warning in warnings {
             self.record.warn(self.events, warning).await;
         }
-        let begun = self.note_begin(seen).await.map_err(|error| start::fatal_of(&error))?;
-        let mut beacon = Beacon::new(bucket, self.job, seen, begun)?;
+        let begun = self.note_begin(&seen).await.map_err(|error| start::fatal_of(&error))?;
+        let mut beacon = Beacon::new(bucket, self.job, &seen, begun)?;
         let now = ending::local(self.job, self.begun.at);
         let written = tokio::select! {
             biased;
@@ -481,12 +625,17 @@ impl Run<'_> {
         let job = Arc::clone(self.job);
         let (memory, id, at) = (self.memory.clone(), self.id.clone(), self.begun.at);
         let before = if let Seen::Present(latest, _) = seen { Some(latest.clone()) } else { None };
+        let is_continued = before.as_ref().is_some_and(|latest| latest.run_id == id);
         let noted = self.memory.with(move |catalog| {
             let duty = match &job.schedule {
                 Some(options) => Duty::look(catalog, options, at)?,
                 None => Duty::default(),
             };
-            let telling = trouble::run::at_start(catalog, &job, memory.destination, &duty, at)?;
+            let telling = if is_continued {
+                Telling::default()
+            } else {
+                trouble::run::at_start(catalog, &job, memory.destination, &duty, at)?
+            };
             catalog.begin_run(memory.destination, &id, at, &telling)?;
             let is_unsettled = start::note_unsettled(catalog, &memory.label)?;
             let reference = start::identity(catalog, &job, before.as_deref(), memory.is_lasting)?;

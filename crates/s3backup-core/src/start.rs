@@ -4,17 +4,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures::FutureExt as _;
 use s3backup_catalog::{
     Catalog, DestinationId, DueRow, Error as CatalogError, FileRow, FileState, Hints, Telling,
 };
-use s3backup_model::{CatalogRef, DueRef, DueState, FailureKind, Fatal, Key, Latest, RunId, RunState};
+use s3backup_model::{
+    CatalogRef, DueRef, DueState, FailureKind, Fatal, Key, Latest, Outcome, RunId, RunReport, RunState,
+};
 use s3backup_transfer::{Bucket, Error as TransferError, ServiceError};
 
 use crate::Error;
 use crate::backup::Job;
 use crate::due::Duty;
-use crate::latest::Seen;
+use crate::events::Emitter;
+use crate::latest::{self, Seen};
 use crate::memory::{Memory, machine};
+use crate::shards::{catch_up, close_expired};
 use crate::snapshot;
 use crate::state::{Span, import};
 
@@ -48,6 +53,8 @@ pub(crate) struct Facts {
     runs: BTreeMap<RunId, bool>,
     /// The run whose `latest.json` is known to have reached the bucket.
     stored: Option<RunId>,
+    /// The last run that it planned for many workers, and of whose end it learns from the bucket.
+    planned: Option<RunId>,
     /// Whether it knows nothing of this destination but perhaps runs that never reached it.
     is_blank: bool,
 }
@@ -59,6 +66,8 @@ pub(crate) enum Recognition {
     Same,
     /// Read the manifests of runs behind this one, or of all.
     Import { after: Option<RunId>, why: Option<&'static str> },
+    /// Take in this run, the last: it was planned here, shared by many workers, and ended by one of them.
+    TakeIn { run: RunId },
     /// Look whether the bucket has what the catalog says.
     Reconcile { why: &'static str },
     /// Stop: it is somebody else's.
@@ -79,6 +88,7 @@ impl Facts {
             machine: catalog.setting(MACHINE)?,
             is_blank: stored.is_none() && !has_files,
             runs: runs.map(|row| (row.run, row.summary.is_some())).collect(),
+            planned: catalog.setting(&planned_name(label))?.and_then(|id| RunId::parse(&id)),
             stored,
         })
     }
@@ -110,6 +120,15 @@ pub(crate) fn stored(catalog: &Catalog, label: &str) -> Result<Option<RunId>, Ca
 /// Remembers that `latest.json` of this run is in the bucket.
 pub(crate) fn note_stored(catalog: &Catalog, label: &str, run: &RunId) -> Result<(), CatalogError> {
     catalog.set_setting(&stored_name(label), run.as_str())
+}
+
+fn planned_name(label: &str) -> String {
+    format!("planned:{label}")
+}
+
+/// Remembers that this run was planned here for many workers: how it ended, and what they put, is in the bucket alone.
+pub(crate) fn note_planned(catalog: &Catalog, label: &str, run: &RunId) -> Result<(), CatalogError> {
+    catalog.set_setting(&planned_name(label), run.as_str())
 }
 
 fn unsettled_name(label: &str) -> String {
@@ -197,6 +216,9 @@ pub(crate) fn recognise(
         };
     }
     if !facts.knows(latest) {
+        if facts.planned.as_ref() == Some(&latest.run_id) {
+            return Recognition::TakeIn { run: latest.run_id.clone() };
+        }
         return Recognition::Import {
             after: facts.known_up_to(),
             why: Some(
@@ -207,9 +229,33 @@ pub(crate) fn recognise(
     Recognition::Same
 }
 
+/// Gives up a run that many workers shared and whose lease is over, unless it is somebody else's, and gives what `latest.json` says
+/// then.
+pub(crate) async fn close_shared(
+    job: &Arc<Job>,
+    bucket: &Bucket,
+    memory: &Memory,
+    events: &Emitter,
+    seen: Seen,
+) -> Result<Seen, Fatal> {
+    let Seen::Present(latest, _) = &seen else { return Ok(seen) };
+    if latest.lease.is_none() {
+        return Ok(seen);
+    }
+    let fatal = |error: Error| fatal_of(&error);
+    let (destination, label) = (memory.destination, Arc::clone(&memory.label));
+    let facts = memory.with(move |catalog| Facts::of(catalog, destination, &label)).await.map_err(fatal)?;
+    let recognition = recognise(&facts, Some(latest), machine(job).as_deref(), memory.is_lasting);
+    if matches!(recognition, Recognition::Foreign { .. }) {
+        return Ok(seen);
+    }
+    close_expired(job, bucket, latest, memory, events).boxed().await.map_err(fatal)?;
+    Box::pin(latest::read(bucket, job)).await
+}
+
 /// Makes the catalog one that a run can trust. Gives warnings, for people.
 pub(crate) async fn settle(
-    job: &Job,
+    job: &Arc<Job>,
     bucket: &Bucket,
     memory: &Memory,
     seen: &Seen,
@@ -259,6 +305,10 @@ pub(crate) async fn settle(
                 }),
             );
         }
+        Recognition::TakeIn { run } => {
+            let events = Emitter::unwatched(job.logger().clone());
+            catch_up(job, bucket, &run, memory, &events).boxed().await.map_err(fatal)?;
+        }
         Recognition::Reconcile { why } => {
             let found = reconcile(job, bucket, memory).await.map_err(fatal)?;
             // The manifests may be gone as well: this run says again what there is.
@@ -290,6 +340,13 @@ pub(crate) async fn settle(
 async fn expect_unseen(memory: &Memory) -> Result<(), Error> {
     let label = Arc::clone(&memory.label);
     memory.with(move |catalog| note_unseen(catalog, &label)).await
+}
+
+/// Whether after such a run the bucket is known to have each file as the catalog says: what was not looked at is no better
+/// known than before.
+pub(crate) fn is_settling(report: &RunReport) -> bool {
+    let skipped = report.skipped.by_reason;
+    report.outcome == Outcome::Success && skipped.too_young + skipped.not_selected == 0
 }
 
 async fn expect_nothing_unseen(memory: &Memory) -> Result<(), Error> {
@@ -331,6 +388,15 @@ pub(crate) fn identity(
         }
     }
     Ok(CatalogRef { id, machine })
+}
+
+/// Whether the backup is made from this catalog, on this machine.
+pub(crate) fn is_owner(catalog: &Catalog, job: &Job, latest: &Latest) -> Result<bool, CatalogError> {
+    let is_elsewhere = match (machine(job), &latest.catalog.machine) {
+        (Some(here), Some(owner)) => here != *owner,
+        _ => false,
+    };
+    Ok(!is_elsewhere && catalog.setting(CATALOG_ID)?.as_ref() == Some(&latest.catalog.id))
 }
 
 /// Gives the catalog a new identity: from now on it is this one that the bucket belongs to.
@@ -542,6 +608,7 @@ mod tests {
             run_id: run(second),
             started_at: at,
             heartbeat: at,
+            lease: None,
             schedule: None,
             catalog: CatalogRef { id: id.to_owned(), machine: machine.map(ToOwned::to_owned) },
             verified: None,
@@ -557,6 +624,7 @@ mod tests {
             machine: Some(machine.to_owned()),
             runs: (1..=newest).map(|second| (run(second), true)).collect(),
             stored: Some(run(stored)),
+            planned: None,
             is_blank: false,
         }
     }

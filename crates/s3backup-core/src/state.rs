@@ -8,6 +8,7 @@ use s3backup_catalog::{FileRow, FileState, SourceId, Telling};
 use s3backup_model::manifest::{Header, Line, Op, SCHEMA, SnapshotIndex};
 use s3backup_model::{Key, ManifestRef, RunId, RunReport, RunSummary, key};
 use s3backup_transfer::{Bucket, crc64nvme_base64};
+use serde::de::DeserializeOwned;
 
 use crate::Error;
 use crate::backup::Job;
@@ -171,6 +172,20 @@ async fn fold_run(job: &Job, bucket: &Bucket, memory: &Memory, run: &RunId) -> R
     Ok(lines)
 }
 
+/// Takes in the segments that a report names, and nothing else of it; gives the number of their lines.
+pub(crate) async fn fold_report(
+    job: &Job,
+    bucket: &Bucket,
+    memory: &Memory,
+    report: &RunReport,
+) -> Result<u64, Error> {
+    let mut lines = 0;
+    for segment in &report.manifests {
+        lines += fold(job, bucket, memory, &segment.key, Some(segment)).await?;
+    }
+    Ok(lines)
+}
+
 /// The segments of a run's manifest: those that its report names, or, of a run that was killed, those that are there.
 pub(crate) async fn segments_of(
     job: &Job,
@@ -195,7 +210,7 @@ pub(crate) async fn segments_of(
 }
 
 /// Takes in one segment.
-async fn fold(
+pub(crate) async fn fold(
     job: &Job,
     bucket: &Bucket,
     memory: &Memory,
@@ -389,7 +404,7 @@ pub(crate) fn control_key(job: &Job, name: &str) -> Result<Key, Error> {
     job.naming.control_key(name).map_err(|error| Error::invalid("[destination] prefix", error.to_string()))
 }
 
-fn check_reader(key: &Key, min_reader: u32) -> Result<(), Error> {
+pub(crate) fn check_reader(key: &Key, min_reader: u32) -> Result<(), Error> {
     if min_reader > SCHEMA {
         let why = format!(
             "it was written by a newer version (it needs {min_reader}, this one reads {SCHEMA}): update s3backup"
@@ -400,14 +415,14 @@ fn check_reader(key: &Key, min_reader: u32) -> Result<(), Error> {
 }
 
 /// The lines of a segment, read one after the other: a segment may be made to hold more than fits in memory.
-struct Lines<'a> {
-    header: Header,
+pub(crate) struct Lines<'a> {
+    pub(crate) header: Header,
     reader: BufReader<zstd::stream::read::Decoder<'a, BufReader<&'a [u8]>>>,
     buffer: Vec<u8>,
 }
 
 impl<'a> Lines<'a> {
-    fn open(bytes: &'a [u8]) -> Result<Self, String> {
+    pub(crate) fn open(bytes: &'a [u8]) -> Result<Self, String> {
         let decoder = zstd::stream::read::Decoder::new(bytes).map_err(|error| error.to_string())?;
         let mut reader = BufReader::new(decoder);
         let mut buffer = Vec::new();
@@ -416,7 +431,7 @@ impl<'a> Lines<'a> {
         Ok(Self { header, reader, buffer })
     }
 
-    fn next(&mut self) -> Result<Option<Line>, String> {
+    pub(crate) fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, String> {
         if !read_line(&mut self.reader, &mut self.buffer)? {
             return Ok(None);
         }

@@ -12,6 +12,7 @@ use crate::backup::Backup;
 use crate::latest::{self, Beacon, Seen};
 use crate::memory::Memory;
 use crate::outbox::Delivery;
+use crate::shards::lease;
 use crate::start::{note_unseen, take_history, take_over};
 use crate::state::{Span, import};
 use crate::trouble::Alerts;
@@ -200,13 +201,14 @@ impl Backup {
     /// up under the same name has to be given another. Takes the job's lock.
     ///
     /// # Errors
-    /// [`Error::Locked`], [`Error::Transfer`], and [`Error::Manifest`] when a piece of the control data is missing or damaged.
+    /// [`Error::Locked`], [`Error::Leased`], [`Error::Transfer`], and [`Error::Manifest`] when a piece of the control data is missing or damaged.
     /// A rebuild that was cut short is begun again by the next; a run in between only finds less than there is, asks the
     /// server about each file, and sends nothing twice.
     pub async fn rebuild(&self) -> Result<Rebuilt, Error> {
         let job = &self.job;
         let memory = Memory::open(job, "backup status --rebuild").await?;
         let (bucket, seen) = self.latest().await?;
+        lease::refuse(job, &bucket, &seen)?;
         let destination = memory.destination;
         let label = Arc::clone(&memory.label);
         memory

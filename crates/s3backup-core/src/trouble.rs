@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use s3backup_catalog::{Catalog, DestinationId, DueRow, Error as CatalogError, RunRow};
-use s3backup_model::{Alert, AlertKind, DueState, Outcome, RunSummary};
+use s3backup_model::{Alert, AlertKind, DueState, Outcome, RunId, RunSummary};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +22,9 @@ use crate::{Error, ending, silence};
 
 /// The setting with the time at which the run that goes on last said so.
 const ALIVE: &str = "run_alive";
+
+/// The setting with the run that many workers share, and until when: nobody says from time to time that it goes on.
+const SHARED: &str = "run_shared";
 
 /// A run that has not said for so long that it goes on was killed: it says so every five minutes.
 const ALIVE_FOR: TimeDelta = TimeDelta::minutes(15);
@@ -279,6 +282,18 @@ pub(crate) fn note_alive(catalog: &Catalog, now: DateTime<Utc>) -> Result<(), Ca
     catalog.set_setting(ALIVE, &now.to_rfc3339())
 }
 
+/// A run goes on elsewhere until then at most.
+pub(crate) fn note_shared(catalog: &Catalog, run: &RunId, until: DateTime<Utc>) -> Result<(), CatalogError> {
+    catalog.set_setting(SHARED, &format!("{run}|{}", until.to_rfc3339()))
+}
+
+/// Until when this run goes on elsewhere, if it does.
+fn shared_until(catalog: &Catalog, run: &RunId) -> Result<Option<DateTime<Utc>>, CatalogError> {
+    let noted = catalog.setting(SHARED)?;
+    let noted = noted.as_deref().and_then(|text| text.split_once('|'));
+    Ok(noted.filter(|(shared, _)| *shared == run.as_str()).and_then(|(_, until)| until.parse().ok()))
+}
+
 /// Whether a run has begun that has neither ended nor stopped saying that it goes on.
 fn is_going_on(
     catalog: &Catalog,
@@ -286,6 +301,9 @@ fn is_going_on(
     now: DateTime<Utc>,
 ) -> Result<bool, CatalogError> {
     let Some(run) = unfinished(catalog, destination)? else { return Ok(false) };
+    if let Some(until) = shared_until(catalog, &run.run)? {
+        return Ok(now < until);
+    }
     let alive = catalog.setting(ALIVE)?.and_then(|text| text.parse::<DateTime<Utc>>().ok());
     let alive = alive.unwrap_or(run.started_at).max(run.started_at);
     Ok(now - alive < ALIVE_FOR)

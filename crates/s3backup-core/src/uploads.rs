@@ -59,10 +59,7 @@ impl UploadJournal for Journal {
         let mut catalog = self.memory.here();
         let Some(row) = catalog.open_upload(self.memory.destination, key)? else { return Ok(None) };
         let Some(begun) = row.begun else { return Ok(None) };
-        let kinds = [ChecksumKind::Crc64Nvme, ChecksumKind::Crc32c, ChecksumKind::Sha256, ChecksumKind::None];
-        let Some(checksum) = kinds.into_iter().find(|kind| kind.as_str() == begun.checksum) else {
-            return Ok(None);
-        };
+        let Some(checksum) = ChecksumKind::named(&begun.checksum) else { return Ok(None) };
         catalog.touch_upload(self.memory.destination, key, &self.run)?;
         let (upload_id, part_size, stat) = (begun.upload_id, begun.part_size, begun.stat);
         Ok(Some(OpenUpload { upload_id, part_size, stat, checksum }))

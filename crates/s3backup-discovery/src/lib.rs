@@ -55,6 +55,7 @@ mod batch;
 mod directory;
 mod discover;
 mod listing;
+mod lookup;
 mod names;
 mod place;
 mod rules;
@@ -66,6 +67,7 @@ mod walk;
 
 pub use batch::{Batch, MAX_BATCH, Skip, SourceEnd};
 pub use discover::{Clock, Discovery, discover};
+pub use lookup::Lookup;
 pub use rules::{Error, Rules, RulesBuilder, Symlinks};
 pub use select::Select;
 pub use walk::{Source, walk};

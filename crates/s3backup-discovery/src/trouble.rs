@@ -95,6 +95,42 @@ pub(crate) fn link_loop(path: &Path, above: &Path) -> Failure {
     )
 }
 
+pub(crate) fn not_found(path: &Path, error: &io::Error) -> Failure {
+    if is_gone(error) {
+        let message = "it was there when the files were listed, and is gone".to_owned();
+        return failure(path, FailureKind::Vanished, message);
+    }
+    file_unreadable(path, error)
+}
+
+pub(crate) fn no_regular_file(path: &Path) -> Failure {
+    failure(path, FailureKind::Unreadable, "it is no longer a regular file".to_owned())
+}
+
+pub(crate) fn behind_link(path: &Path, link: &Path) -> Failure {
+    let message = format!(
+        "`{}` is a symbolic link, and the links of this source are not followed; set `symlinks = \"follow\"`, or bring \
+         back the directory that was there when the files were listed",
+        shown(link)
+    );
+    failure(path, FailureKind::Unreadable, message)
+}
+
+pub(crate) fn left_out(path: &Path) -> Failure {
+    let message = "it is listed, and `include` or `exclude` of its source leave it out; whoever works with a list needs the \
+                   configuration with which it was made"
+        .to_owned();
+    failure(path, FailureKind::Other, message)
+}
+
+/// `path` is as it is shown: the name itself may lead anywhere.
+pub(crate) fn no_name(path: &Path) -> Failure {
+    let message =
+        "no file below a source can have this name, so nothing was read; whoever wrote the list made it up"
+            .to_owned();
+    Failure { path: path.display().to_string(), kind: FailureKind::Other, message, attempts: 1 }
+}
+
 pub(crate) fn source_unusable(path: &Path, error: &io::Error) -> String {
     let path = shown(path);
     match error.kind() {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, FixedOffset};
 use serde::{Deserialize, Serialize};
 
-use crate::{DueRef, FailureKind, Name, Outcome, RunId, RunReport, Tally, Trigger};
+use crate::{DueRef, FailureKind, Lease, Name, Outcome, RunId, RunReport, Tally, Trigger};
 
 /// The newest word of a job on a host. Written when a run starts, every few minutes while it goes on, and when it ends.
 ///
@@ -31,6 +31,9 @@ pub struct Latest {
     pub started_at: DateTime<FixedOffset>,
     /// When this was written, by the clock of the machine.
     pub heartbeat: DateTime<FixedOffset>,
+    /// That the run is shared by many workers, from its plan to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Lease>,
     /// When runs are due, where the job says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ScheduleRef>,

@@ -14,6 +14,7 @@ pub mod key;
 mod latest;
 pub mod manifest;
 mod report;
+mod shard;
 
 pub use alert::{Alert, AlertKind, Silence, Trouble, TroubleTold};
 pub use entry::{Entry, FileStat, unix_ns};
@@ -24,4 +25,8 @@ pub use latest::{AlertDelivery, CatalogRef, Latest, RunState, RunSummary, Schedu
 pub use report::{
     DueRef, DueState, Failure, FailureKind, Fatal, ManifestRef, Outcome, RunReport, SkipReason, Skipped,
     SkippedByReason, SourceReport, StepReport, StepState, Tally, Trigger, Uploaded,
+};
+pub use shard::{
+    KnownObject, Lease, PlannedShard, ShardLine, ShardList, ShardPlan, ShardProgress, ShardResult,
+    ShardUpload,
 };

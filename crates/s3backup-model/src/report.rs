@@ -22,6 +22,9 @@ pub struct RunReport {
     pub destination: String,
     /// What started the run.
     pub trigger: Trigger,
+    /// Which part of a run that many workers share this is about; absent from the report of a whole run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<u32>,
     /// How it ended.
     pub outcome: Outcome,
     /// Start, in the job's time zone.
@@ -241,6 +244,11 @@ impl StepState {
             Self::NotRun => "not_run",
         }
     }
+
+    /// Whether what the step makes may be missing or old although the run went on.
+    pub fn is_lost(self) -> bool {
+        matches!(self, Self::Failed | Self::TimedOut)
+    }
 }
 
 /// What was selected in one source.
@@ -454,6 +462,8 @@ pub enum FailureKind {
     NeedsThaw,
     /// A file could not be written where it was to be restored.
     Unwritable,
+    /// A run that many workers share was refused, given up or over before all of its shards were done.
+    Incomplete,
     /// A kind that this version does not know.
     #[serde(other)]
     Other,
@@ -485,6 +495,7 @@ impl FailureKind {
             Self::VersionGone => "version_gone",
             Self::NeedsThaw => "needs_thaw",
             Self::Unwritable => "unwritable",
+            Self::Incomplete => "incomplete",
             Self::Other => "other",
         }
     }

@@ -36,6 +36,12 @@ impl ChecksumKind {
         }
     }
 
+    /// The one of this name, if there is one.
+    pub fn named(name: &str) -> Option<Self> {
+        let kinds = [Self::Crc64Nvme, Self::Crc32c, Self::Sha256, Self::None];
+        kinds.into_iter().find(|kind| kind.as_str() == name)
+    }
+
     /// What requests call it. Some servers only keep a checksum whose algorithm is also named by itself.
     pub(crate) fn algorithm(self) -> Option<ChecksumAlgorithm> {
         match self {

@@ -71,10 +71,7 @@ impl Bucket {
         delimiter: Option<&str>,
         page: Option<&str>,
     ) -> Result<(ListObjectsV2Output, Option<String>), Error> {
-        // A listing has no key of its own; its prefix names it in errors.
-        let named = Key::new(if prefix.is_empty() { "*" } else { prefix }).map_err(|error| {
-            Error::BadRequest { operation: OPERATION, target: prefix.to_owned(), cause: error.to_string() }
-        })?;
+        let named = named_by(OPERATION, prefix)?;
         let reply = self
             .repeat(
                 Gate::default(),
@@ -106,6 +103,15 @@ impl Bucket {
         let cause = "the server does not say where the next page of the listing begins";
         Error::BadRequest { operation, target: self.target(key), cause: cause.to_owned() }
     }
+}
+
+/// A listing has no key of its own; its prefix names it in errors.
+pub(crate) fn named_by(operation: &'static str, prefix: &str) -> Result<Key, Error> {
+    Key::new(if prefix.is_empty() { "*" } else { prefix }).map_err(|error| Error::BadRequest {
+        operation,
+        target: prefix.to_owned(),
+        cause: error.to_string(),
+    })
 }
 
 fn listed(object: &Object) -> Option<ListedObject> {

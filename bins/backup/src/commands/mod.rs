@@ -1,6 +1,7 @@
 //! One module a command.
 
 pub(crate) mod adopt;
+pub(crate) mod commit;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod doctor;

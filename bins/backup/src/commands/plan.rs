@@ -2,10 +2,11 @@
 
 use std::io;
 
-use s3backup_core::{Planned, Tally, key, line_of};
+use s3backup_core::{Backup, Error, Planned, Run, ShardOptions, ShardedPlan, Tally, key, line_of};
 use serde_json::json;
 
-use crate::cli::Common;
+use super::run;
+use crate::cli::{self, Common};
 use crate::console;
 use crate::exit::{Exit, Stop};
 use crate::{human, session};
@@ -42,8 +43,45 @@ impl Counts {
     }
 }
 
+pub(crate) async fn run(common: &Common, arguments: &cli::Plan) -> Result<Exit, Stop> {
+    match arguments.shards {
+        Some(shards) => deal_out(common, arguments, shards).await,
+        None => show_all(common).await,
+    }
+}
+
+/// Begins a run for many workers and prints what names its shards.
+async fn deal_out(common: &Common, arguments: &cli::Plan, shards: u32) -> Result<Exit, Stop> {
+    let mut options = ShardOptions::new(shards);
+    (options.out, options.expires) = (arguments.out.clone(), arguments.expires);
+    let asked = run::Asked { trigger: arguments.trigger.into(), force: arguments.force };
+    let start = |backup: &Backup| backup.start_plan(options);
+    let planned = run::attend(common, asked, start, async |run: Run<ShardedPlan>| match run.finish().await {
+        Ok(plan) => Ok(Ok(plan)),
+        Err(Error::Failed(report)) => Ok(Err(report)),
+        Err(error) => Err(error),
+    });
+    let plan = match planned.await? {
+        Ok(plan) => plan,
+        Err(report) => {
+            run::print_result(&report, common.json);
+            return Ok(run::exit_of(&report));
+        }
+    };
+    // Who cannot read them cannot start the workers, and must hear of it.
+    if common.json {
+        console::print(&serde_json::to_string(&plan).map_err(io::Error::from).map_err(printing)?)
+            .map_err(printing)?;
+    } else {
+        for shard in &plan.shards {
+            console::print(&shard.uri).map_err(printing)?;
+        }
+    }
+    Ok(Exit::Success)
+}
+
 /// Prints every line of the plan: for a person, or as JSON lines.
-pub(crate) async fn run(common: &Common) -> Result<Exit, Stop> {
+async fn show_all(common: &Common) -> Result<Exit, Stop> {
     let counts = walk(common, |line| console::print(&render(line, common.json))).await?;
     let unchanged = counts.unchanged;
     if common.json {

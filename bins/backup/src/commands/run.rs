@@ -3,7 +3,8 @@
 use std::io::IsTerminal;
 
 use s3backup_config::{Loaded, Settings};
-use s3backup_core::{Error, Event, FailureKind, Outcome, Run, RunReport, line_of};
+use s3backup_core::{Backup, Error, FailureKind, Outcome, Run, RunReport, ShardUri, Trigger, line_of};
+use s3backup_local_s3::LocalS3;
 use s3backup_logging::LoggerManager;
 use serde_json::json;
 
@@ -16,18 +17,54 @@ use crate::{human, session};
 /// Failures that the summary names; the report has up to 1,000.
 const FAILURES_SHOWN: usize = 20;
 
+/// What starts a run, and whether it goes on where it would stop to ask.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) trigger: Trigger,
+    pub(super) force: bool,
+}
+
 pub(crate) async fn run(common: &Common, arguments: &cli::Run) -> Result<Exit, Stop> {
+    let asked = Asked { trigger: arguments.trigger.into(), force: arguments.force };
+    if let Some(uri) = &arguments.shard {
+        return shard(common, asked, uri).await;
+    }
+    let report = attend(common, asked, Backup::start, report_of).await?;
+    print_result(&report, common.json);
+    Ok(exit_of(&report))
+}
+
+/// `backup steps`: the steps alone.
+pub(crate) async fn steps(common: &Common, arguments: &cli::Steps) -> Result<Exit, Stop> {
+    let asked = Asked { trigger: arguments.trigger.into(), force: false };
+    let report = attend(common, asked, Backup::start_steps, report_of).await?;
+    if common.json || report.outcome == Outcome::Failed || report.outcome == Outcome::Interrupted {
+        print_result(&report, common.json);
+    } else {
+        for step in &report.steps {
+            let message = step.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
+            let took = human::duration(step.duration_s);
+            console::show(&format!("step {}: {} ({took}){message}", step.name, step.state.as_str()))?;
+        }
+    }
+    Ok(exit_of(&report))
+}
+
+/// Starts something of a run, watches it to its end, and tells people when it could not even start.
+pub(super) async fn attend<T, R>(
+    common: &Common,
+    asked: Asked,
+    start: impl FnOnce(&Backup) -> Run<T>,
+    finish: impl AsyncFnOnce(Run<T>) -> Result<R, Error>,
+) -> Result<R, Stop> {
     let loaded = match session::load(common) {
         Ok(loaded) => loaded,
         Err(stop) => return Err(not_started(common, stop).await),
     };
     // Listens to the very end: the log and the report must not hang either.
     let interrupts = Interrupts::listen(loaded.settings.grace)?;
-    match run_once(common, arguments, loaded, &interrupts).await {
-        Ok(report) => {
-            print_result(&report, common.json);
-            Ok(exit_of(&report))
-        }
+    match attend_with_log(common, asked, loaded, &interrupts, start, finish).await {
+        Ok(result) => Ok(result),
         // Whoever runs it already will tell how it ends.
         Err(stop) if stop.exit == Exit::Locked => {
             print_not_started(common, &stop);
@@ -37,8 +74,29 @@ pub(crate) async fn run(common: &Common, arguments: &cli::Run) -> Result<Exit, S
     }
 }
 
+/// A worker's part. Whoever commits the run tells how it ended.
+async fn shard(common: &Common, asked: Asked, uri: &ShardUri) -> Result<Exit, Stop> {
+    let working = async {
+        let loaded = session::load_for(common, uri)?;
+        let interrupts = Interrupts::listen(loaded.settings.grace)?;
+        let start = |backup: &Backup| backup.start_shard(uri);
+        attend_with_log(common, asked, loaded, &interrupts, start, report_of).await
+    };
+    let report = working.await.inspect_err(|stop| print_not_started(common, stop))?;
+    print_result(&report, common.json);
+    Ok(exit_of(&report))
+}
+
+/// The report of a run, also of one that failed.
+async fn report_of(run: Run) -> Result<RunReport, Error> {
+    match run.finish().await {
+        Err(Error::Failed(report)) => Ok(*report),
+        ended => ended,
+    }
+}
+
 /// A success of which nobody can be told is not all that a run is for: somebody must look.
-fn exit_of(report: &RunReport) -> Exit {
+pub(super) fn exit_of(report: &RunReport) -> Exit {
     match Exit::from(report.outcome) {
         Exit::Success if report.alerts.as_ref().is_some_and(|alerts| alerts.refused > 0) => Exit::Partial,
         exit => exit,
@@ -46,7 +104,7 @@ fn exit_of(report: &RunReport) -> Exit {
 }
 
 /// Tells of a run that could not even start.
-async fn not_started(common: &Common, stop: Stop) -> Stop {
+pub(super) async fn not_started(common: &Common, stop: Stop) -> Stop {
     session::alert_failed_start(common, &stop).await;
     print_not_started(common, &stop);
     stop
@@ -62,12 +120,14 @@ fn print_not_started(common: &Common, stop: &Stop) {
     }
 }
 
-async fn run_once(
+async fn attend_with_log<T, R>(
     common: &Common,
-    arguments: &cli::Run,
+    asked: Asked,
     loaded: Loaded,
     interrupts: &Interrupts,
-) -> Result<RunReport, Stop> {
+    start: impl FnOnce(&Backup) -> Run<T>,
+    finish: impl AsyncFnOnce(Run<T>) -> Result<R, Error>,
+) -> Result<R, Stop> {
     let mut settings = loaded.settings;
     let mut progress = Progress::new(common.quiet);
     let log = session::start_log(&settings, common, &progress);
@@ -76,7 +136,18 @@ async fn run_once(
     }
     session::warn_of_own_files(&settings, &log);
     progress.start(log.logger());
-    let result = run_logged(arguments, &mut settings, &progress, &log, interrupts).await;
+    let started = begin(asked, &mut settings, &log, start).await;
+    let result = match started {
+        Ok((mut run, server)) => {
+            watch(&mut run, &progress, interrupts).await;
+            let result = finish(run).await.map_err(|error| Stop::of(&error));
+            if let Some(server) = server {
+                server.shutdown().await;
+            }
+            result
+        }
+        Err(stop) => Err(stop),
+    };
     if let Err(stop) = &result {
         log.error(&stop.message);
     }
@@ -85,31 +156,27 @@ async fn run_once(
     result
 }
 
-async fn run_logged(
-    arguments: &cli::Run,
+async fn begin<T>(
+    asked: Asked,
     settings: &mut Settings,
-    progress: &Progress,
     log: &LoggerManager,
-    interrupts: &Interrupts,
-) -> Result<RunReport, Stop> {
+    start: impl FnOnce(&Backup) -> Run<T>,
+) -> Result<(Run<T>, Option<LocalS3>), Stop> {
     let server = session::start_embedded(settings).await?;
-    let mut builder = session::builder(settings, arguments.trigger.into())
+    let mut builder = session::builder(settings, asked.trigger)
         .logger(log.logger())
-        .force(arguments.force)
+        .force(asked.force)
         // Whoever pressed Ctrl-C knows.
         .alert_when_interrupted(!std::io::stderr().is_terminal());
     if let Some(path) = log.info_log_path() {
         builder = builder.log_location(path.display().to_string());
     }
     let backup = builder.build().map_err(|error| Stop::usage(line_of(&error)))?;
-    let report = watch(backup.start(), progress, interrupts).await;
-    if let Some(server) = server {
-        server.shutdown().await;
-    }
-    report
+    Ok((start(&backup), server))
 }
 
-async fn watch(mut run: Run, progress: &Progress, interrupts: &Interrupts) -> Result<RunReport, Stop> {
+/// Shows what happens until nothing more does, and hands on the first interruption.
+async fn watch<T>(run: &mut Run<T>, progress: &Progress, interrupts: &Interrupts) {
     let cancel = run.cancel_token();
     loop {
         let event = tokio::select! {
@@ -120,20 +187,14 @@ async fn watch(mut run: Run, progress: &Progress, interrupts: &Interrupts) -> Re
             }
         };
         match event {
-            Some(Event::RunFinished { report }) => return Ok(*report),
             Some(event) => progress.see(&event),
-            None => break,
+            None => return,
         }
-    }
-    match run.finish().await {
-        Ok(report) => Ok(report),
-        Err(Error::Failed(report)) => Ok(*report),
-        Err(error) => Err(Stop::of(&error)),
     }
 }
 
 /// Prints the result. That it cannot be printed changes nothing about the run, and so nothing about the exit code.
-fn print_result(report: &RunReport, json: bool) {
+pub(super) fn print_result(report: &RunReport, json: bool) {
     match print_report(report, json) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             console::say_error(&format!("cannot print the report: {error}"));
@@ -198,7 +259,10 @@ fn headline(report: &RunReport) -> String {
     let took = human::duration(report.duration_s);
     let place = &report.destination;
     match report.outcome {
-        Outcome::Success => format!("success: every selected file is in {place} ({took})"),
+        Outcome::Success => match report.shard {
+            Some(shard) => format!("success: every file of shard {shard} is in {place} ({took})"),
+            None => format!("success: every selected file is in {place} ({took})"),
+        },
         Outcome::Partial if report.failed_total == 0 => {
             format!("partial: every selected file is in {place}, and a step did not succeed ({took})")
         }

@@ -3,6 +3,7 @@
 
 mod alerts;
 mod commands;
+mod commit;
 mod deploy;
 mod doctor;
 mod install;
@@ -13,5 +14,7 @@ mod prune;
 mod restore;
 mod run;
 mod schedule;
+mod shard;
+mod sharded;
 mod verify;
 mod world;

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
-use s3backup_model::{Latest, Outcome, RunState, RunSummary};
+use s3backup_model::{Latest, Lease, Outcome, RunState, RunSummary};
 use s3backup_schedule::{DueTime, Schedule};
 
 use super::{Evidence, Finding, FindingKind, Watched, Word};
 use crate::latest::HEARTBEAT_LIMIT;
+use crate::shards::lease;
 use crate::shrunk::{self, Shrunk, Verdict};
 
 /// A clock that is off by more is told of. Signed requests are refused at 15 minutes.
@@ -147,14 +148,19 @@ impl Judge<'_> {
         self.evidence.written_at.unwrap_or(self.latest.heartbeat.to_utc())
     }
 
+    /// Of a run that many workers share, the lease alone says whether it goes on: nobody else speaks for all of them.
     fn is_silent(&self) -> bool {
-        self.now - self.last_word() > HEARTBEAT_LIMIT
+        match &self.latest.lease {
+            Some(_) => lease::live(self.latest, self.now).is_none(),
+            None => self.now - self.last_word() > HEARTBEAT_LIMIT,
+        }
     }
 
     fn takes_long(&self, open: Option<DateTime<FixedOffset>>, is_late: bool) -> Option<Finding> {
         let began = self.latest.started_at;
         let took = self.now - began.to_utc();
-        let limit = self.latest.schedule.as_ref().map(|said| span(said.max_runtime_s));
+        let limit = self.latest.schedule.as_ref().filter(|_| self.latest.lease.is_none());
+        let limit = limit.map(|said| span(said.max_runtime_s));
         let why = match (open.filter(|_| is_late), limit) {
             (Some(due), _) => format!("the backup due {} is not complete yet", time(due)),
             (None, Some(limit)) if took > limit + HEARTBEAT_LIMIT => {
@@ -179,14 +185,14 @@ impl Judge<'_> {
         is_killed: bool,
     ) -> Finding {
         let (why, mend) = match last.filter(|run| run.started_at >= due) {
-            _ if is_killed => (self.fate(), KILLED_MEND),
-            Some(run) => (ended(run), FAILED_MEND),
+            _ if is_killed => self.fate(),
+            Some(run) => (ended(run), FAILED_MEND.to_owned()),
             None => (
                 format!(
                     "no run has begun since, the machine was last heard of {}",
                     time(self.latest.heartbeat)
                 ),
-                "look whether the machine is up, and whether its scheduler (daemon, systemd timer, cron, Airflow) is on",
+                "look whether the machine is up, and whether its scheduler (daemon, systemd timer, cron, Airflow) is on".to_owned(),
             ),
         };
         let before = success.map_or_else(
@@ -203,16 +209,29 @@ impl Judge<'_> {
 
     fn killed(&self, open: Option<DateTime<FixedOffset>>) -> Finding {
         let due = begun_with(open, self.latest.started_at);
-        Finding::new(FindingKind::Killed, self.latest.heartbeat, due, self.fate(), KILLED_MEND)
+        let (fate, mend) = self.fate();
+        Finding::new(FindingKind::Killed, self.latest.heartbeat, due, fate, mend)
     }
 
-    /// What is known of a run of which nothing is heard any more.
-    fn fate(&self) -> String {
-        format!(
-            "the run that began {} was last heard of {}: it was killed, or its machine is gone",
-            time(self.latest.started_at),
-            time(self.latest.heartbeat)
-        )
+    /// What is known of a run of which nothing is heard any more, and what to do.
+    fn fate(&self) -> (String, String) {
+        let began = time(self.latest.started_at);
+        if let Some(Lease { run_id, shards, expires_at }) = &self.latest.lease {
+            let until = time(*expires_at);
+            return (
+                format!(
+                    "the run {run_id} that began {began} was shared by workers in {shards} shards, and was neither committed nor given up until its plan expired {until}"
+                ),
+                format!(
+                    "look why its workers or `backup commit` did not end (in Airflow, the log of their tasks); the next `backup run` there closes it and sends the rest, as does `backup commit {run_id} --abandon` before one"
+                ),
+            );
+        }
+        let heard = time(self.latest.heartbeat);
+        let fate = format!(
+            "the run that began {began} was last heard of {heard}: it was killed, or its machine is gone"
+        );
+        (fate, KILLED_MEND.to_owned())
     }
 
     /// Whether the newest run found far less than is usual, by the same measure as the machine's own.

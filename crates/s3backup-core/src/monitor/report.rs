@@ -101,9 +101,9 @@ impl Finding {
         since: DateTime<FixedOffset>,
         due: DateTime<Utc>,
         what: impl AsRef<str>,
-        mend: impl Into<String>,
+        mend: impl AsRef<str>,
     ) -> Self {
-        Self { kind, since, due, what: harmless(what.as_ref()), mend: mend.into() }
+        Self { kind, since, due, what: harmless(what.as_ref()), mend: harmless(mend.as_ref()) }
     }
 }
 

@@ -9,7 +9,8 @@ use super::history::Runs;
 use super::sweep::old_runs;
 use super::{PruneItem, PruneKind, Work};
 use crate::Error;
-use crate::state::control_key;
+use crate::latest::{self, Seen};
+use crate::state::{control_key, runs_with};
 
 impl Work {
     /// Removes it run by run, newest first. Of each run goes first what speaks of the rest: the index of its snapshot, its
@@ -33,25 +34,49 @@ impl Work {
                 old.id,
                 base.as_ref().map_or("", RunId::as_str)
             );
-            for object in objects {
-                if self.is_cancelled() {
-                    return Ok(());
-                }
-                let Ok(key) = Key::new(object.key) else { continue };
-                if !self.options.dry_run {
-                    Box::pin(self.bucket.delete(&key, None)).await.map_err(Error::Transfer)?;
-                }
-                self.tell(PruneItem {
-                    kind: PruneKind::Control,
-                    state: self.goes(),
-                    key,
-                    version_id: None,
-                    path: None,
-                    bytes: object.size,
-                    reason: reason.clone(),
-                })
-                .await;
+            self.remove_control(objects, &reason).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes the plans that many workers shared, of runs that are over: whoever ended them may not have been allowed to. The one that
+    /// `latest.json` still tells of is closed by the next run first.
+    pub(super) async fn sweep_plans(&mut self) -> Result<(), Error> {
+        let seen = Box::pin(latest::read(&self.bucket, &self.job)).await;
+        let Ok(Seen::Present(latest, _)) = seen else { return Ok(()) };
+        let open = latest.lease.map(|lease| lease.run_id);
+        for run in runs_with(&self.job, &self.bucket, "plans/").await? {
+            if open.as_ref() != Some(&run) {
+                let objects = self.list(&format!("plans/{run}/")).await?;
+                self.remove_control(
+                    objects,
+                    &format!("run {run} is over, and nobody needs its plan any more"),
+                )
+                .await?;
             }
+        }
+        Ok(())
+    }
+
+    async fn remove_control(&mut self, objects: Vec<ListedObject>, reason: &str) -> Result<(), Error> {
+        for object in objects {
+            if self.is_cancelled() {
+                return Ok(());
+            }
+            let Ok(key) = Key::new(object.key) else { continue };
+            if !self.options.dry_run {
+                Box::pin(self.bucket.delete(&key, None)).await.map_err(Error::Transfer)?;
+            }
+            self.tell(PruneItem {
+                kind: PruneKind::Control,
+                state: self.goes(),
+                key,
+                version_id: None,
+                path: None,
+                bytes: object.size,
+                reason: reason.to_owned(),
+            })
+            .await;
         }
         Ok(())
     }

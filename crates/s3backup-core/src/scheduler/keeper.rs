@@ -163,6 +163,12 @@ impl Keeper<'_> {
                 self.wait_for(&holder, now).await;
                 return;
             }
+            // A run goes on, elsewhere: what is late of it is told as of any other.
+            Err(error @ Error::Leased { .. }) => {
+                self.timer.busy(now);
+                info!(logger, "the job is not run now, trying again in a minute"; "why" => line_of(&error));
+                return;
+            }
             Ok(_) => self.owed_since = None,
             Err(Error::Failed(_)) => self.failed(begun, now),
             Err(error) => {

@@ -22,6 +22,7 @@ use crate::ending::local;
 use crate::latest::{self, HEARTBEAT_LIMIT, Seen};
 use crate::memory::{Memory, on_blocking_thread};
 use crate::options::Select;
+use crate::shards::lease;
 use crate::start::list_bucket;
 use crate::view::{At, View, is_up_to_date};
 
@@ -103,6 +104,7 @@ async fn view(job: &Arc<Job>, options: &VerifyOptions) -> Result<View, Error> {
     }
     let memory = Memory::open(job, "backup verify --repair").await?;
     let bucket = job.connect().await.map_err(Error::Transfer)?;
+    lease::look(job, &bucket).await?;
     if !is_up_to_date(job, &bucket, &memory).await? {
         let why = "it is not the one that the bucket was last written from".to_owned();
         return Err(Error::NoCatalog { job: job.name.clone(), why });
@@ -114,7 +116,8 @@ async fn view(job: &Arc<Job>, options: &VerifyOptions) -> Result<View, Error> {
 async fn horizon(job: &Job, bucket: &Bucket) -> Result<Option<Horizon>, Error> {
     // Nobody can have put anything behind a state without it.
     let Ok(Seen::Present(latest, _)) = Box::pin(latest::read(bucket, job)).await else { return Ok(None) };
-    let is_alive = (job.clock)() - latest.heartbeat.to_utc() < HEARTBEAT_LIMIT;
+    let is_alive = (job.clock)() - latest.heartbeat.to_utc() < HEARTBEAT_LIMIT
+        || lease::live(&latest, lease::now(job, bucket)).is_some();
     Ok(Some(Horizon {
         owner: job.objects.owner.clone(),
         run: latest.run_id.clone(),

@@ -10,7 +10,7 @@ use s3backup_core::{
     Backup, BackupBuilder, DueState, Each, Event, Outcome, RunReport, ScheduleOptions, Select, Source, Step,
     StepStream,
 };
-use s3backup_local_s3::{Fault, FaultKind, Operation};
+use s3backup_local_s3::{Fault, FaultKind, LocalS3, Operation};
 
 use crate::bench::{Bench, CONTROL, failed, soon, until, watch};
 use crate::fake_slack::FakeSlack;
@@ -25,7 +25,19 @@ pub(crate) struct Evenings {
 impl Evenings {
     /// Set up on the morning of the 20th.
     pub(crate) async fn new() -> Self {
-        let evenings = Self { bench: Bench::new().await, now: Arc::default() };
+        Self::begin(Bench::new().await, Arc::default()).await
+    }
+
+    /// The same with a server whose clock is the test's, too.
+    pub(crate) async fn of_all() -> Self {
+        let now: Arc<Mutex<DateTime<Utc>>> = Arc::default();
+        let told = Arc::clone(&now);
+        let server = LocalS3::builder().clock(move || (*told.lock().unwrap()).into());
+        Self::begin(Bench::with(server).await, now).await
+    }
+
+    async fn begin(bench: Bench, now: Arc<Mutex<DateTime<Utc>>>) -> Self {
+        let evenings = Self { bench, now };
         evenings.bench.file("any", "x");
         evenings.at("2026-11-20 09:00");
         assert_eq!(

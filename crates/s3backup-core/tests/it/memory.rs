@@ -75,7 +75,7 @@ pub(crate) fn rows(bench: &Bench) -> Vec<FileRow> {
 }
 
 /// Ends a run as a crash would, and waits until nothing of it is left.
-pub(crate) async fn kill(bench: &Bench, run: Run) {
+pub(crate) async fn kill<T>(bench: &Bench, run: Run<T>) {
     drop(run);
     until(|| JobLock::acquire(&state_dir(bench), "test").is_ok()).await;
 }

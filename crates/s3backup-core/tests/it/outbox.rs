@@ -191,9 +191,9 @@ async fn a_process_that_is_killed_while_it_tells_leaves_it_to_the_next_one() {
 }
 
 /// Lets a future go on for so many steps, and drops it.
-struct Cut<F> {
-    future: Pin<Box<F>>,
-    steps: usize,
+pub(crate) struct Cut<F> {
+    pub(crate) future: Pin<Box<F>>,
+    pub(crate) steps: usize,
 }
 
 impl<F: Future> Future for Cut<F> {

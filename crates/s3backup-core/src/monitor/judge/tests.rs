@@ -40,6 +40,7 @@ fn said(runs: &[(&str, Outcome)], schedule: Option<(&str, &str)>) -> Evidence {
         run_id: runs[0].run_id.clone(),
         started_at: runs[0].started_at,
         heartbeat: runs[0].finished_at,
+        lease: None,
         schedule: schedule.map(|(cron, zone)| ScheduleRef {
             cron: cron.to_owned(),
             timezone: zone.to_owned(),
@@ -207,6 +208,55 @@ fn a_run_that_is_heard_of_is_not_late_but_long() {
     let years = running(unscheduled(), "2026-11-23T00:00:00Z", "2026-11-24T23:59:00Z");
     assert_found(&years, "2026-11-25T00:00:00Z", &[]);
     assert_found(&years, "2026-11-25T01:00:00Z", &[Killed]);
+}
+
+/// The same run, shared by workers until then.
+fn shared(mut evidence: Evidence, until: &str) -> Evidence {
+    if let Word::Said(latest) = &mut evidence.word {
+        latest.lease = Some(Lease { run_id: latest.run_id.clone(), shards: 8, expires_at: at(until) });
+    }
+    evidence
+}
+
+#[test]
+fn a_run_that_many_workers_share_goes_on_as_long_as_its_lease() {
+    let yesterday = said(&[("2026-11-22T20:00:01+09:00", Outcome::Success)], EVENING);
+    let planned = running(yesterday, "2026-11-23T20:00:01+09:00", "2026-11-23T20:02:00+09:00");
+    let goes_on = shared(planned, "2026-11-24T06:00:00+09:00");
+    // Nobody says from time to time that it goes on.
+    assert!(assert_found(&goes_on, "2026-11-23T20:59:00+09:00", &[]).is_running);
+    assert!(assert_found(&goes_on, "2026-11-24T05:59:59+09:00", &[LongRunning]).is_running);
+    let watched = assert_found(&goes_on, "2026-11-24T06:00:00+09:00", &[Late]);
+    assert!(!watched.is_running);
+    let run = "20261123T110001.000Z-00000002";
+    let late = &watched.findings[0];
+    assert!(
+        late.what.contains(&format!("the run {run} that began 2026-11-23 20:00 +09:00")),
+        "{}",
+        late.what
+    );
+    assert!(late.what.contains("8 shards") && late.what.contains("2026-11-24 06:00 +09:00"), "{}", late.what);
+    assert!(late.mend.contains(&format!("backup commit {run} --abandon")), "{}", late.mend);
+
+    let unscheduled = said(&[("2026-11-22T20:00:00Z", Outcome::Success)], None);
+    let brief =
+        shared(running(unscheduled, "2026-11-23T00:00:00Z", "2026-11-23T00:01:00Z"), "2026-11-23T00:05:00Z");
+    assert_found(&brief, "2026-11-23T00:04:59Z", &[]);
+    assert_found(&brief, "2026-11-23T00:05:00Z", &[Killed]);
+}
+
+#[test]
+fn what_the_bucket_says_of_a_lease_is_harmless() {
+    let odd = said(&[("2026-11-22T20:00:00Z", Outcome::Success)], None);
+    let mut odd =
+        shared(running(odd, "2026-11-23T00:00:00Z", "2026-11-23T00:01:00Z"), "2026-11-23T01:00:00Z");
+    if let Word::Said(latest) = &mut odd.word {
+        let run_id = serde_json::from_str("\"\\u001b[2J\"").unwrap();
+        latest.lease = latest.lease.take().map(|lease| Lease { run_id, ..lease });
+    }
+    let watched = assert_found(&odd, "2026-11-23T02:00:00Z", &[Killed]);
+    let Finding { what, mend, .. } = &watched.findings[0];
+    assert!(!what.contains('\u{1b}') && !mend.contains('\u{1b}'), "{what} {mend}");
 }
 
 #[test]
