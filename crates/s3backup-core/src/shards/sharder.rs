@@ -15,11 +15,11 @@ use zstd::bulk::Compressor;
 const FILE_BYTES: u64 = 256 << 10;
 
 /// Compressed lists that are not complete, of all shards together, and for one of few.
-const LISTS_BYTES: usize = 64 << 20;
-const LIST_BYTES: usize = 4 << 20;
+const LISTS_BYTES: usize = 32 << 20;
+const LIST_BYTES: usize = 512 << 10;
 
 /// Lines that are not compressed yet, of all shards together, and for one.
-const PIECES_BYTES: usize = 32 << 20;
+const PIECES_BYTES: usize = 16 << 20;
 const PIECE_BYTES: usize = 64 << 10;
 
 const LEVEL: i32 = 1;
