@@ -46,6 +46,8 @@ impl Server {
                 .arg(format!("-dir={}", dir.display()))
                 .args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-admin.ui=false", "-webdav=false"])
                 .args(["-s3.port.iceberg=0", "-s3.port.lance=0"])
+                // By itself it has as many as fit on the disk, and each bucket takes seven at once.
+                .arg("-volume.max=1000")
                 .arg(format!("-master.port={first}"))
                 .arg(format!("-volume.port={}", first + 1))
                 .arg(format!("-filer.port={}", first + 2))
