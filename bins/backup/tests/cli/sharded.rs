@@ -101,3 +101,19 @@ fn the_uris_are_lines_that_other_programs_take() {
     }
     assert_eq!(world.slack.texts().len(), 0, "{:?}", world.slack.texts());
 }
+
+#[test]
+fn lists_in_a_directory_are_found_from_everywhere() {
+    let world = World::new();
+    world.file("a", b"a");
+    let planned = world.run(&["plan", "--shards", "1", "--out", "lists"]);
+    let uri = planned.expect(0).out.trim();
+    assert!(uri.starts_with(world.path("lists").canonicalize().unwrap().to_str().unwrap()), "{uri}");
+    let config = world.path("backup.toml");
+    let mut elsewhere = world.command(&["--config", config.to_str().unwrap(), "run", "--shard", uri]);
+    let worked = elsewhere.current_dir("/").output().unwrap();
+    assert_eq!(worked.status.code(), Some(0), "{worked:?}");
+    let run = uri.split('/').rev().nth(1).unwrap();
+    world.run(&["commit", run]).expect(0);
+    world.run(&["plan", "--shards", "1", "--out", ""]).expect(2);
+}

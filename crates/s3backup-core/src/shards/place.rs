@@ -27,13 +27,16 @@ impl Place {
         Ok(Self::Bucket(control_key(job, "plans")?.to_string()))
     }
 
-    /// What a person named: `s3://bucket/prefix` in the job's own bucket, or a directory.
+    /// What a person named: `s3://bucket/prefix` in the job's own bucket, or a directory, which has the same name for workers that
+    /// are started elsewhere.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for another bucket.
+    /// [`Error::Invalid`] for another bucket, and for nothing.
     pub(crate) fn named(job: &Job, text: &str) -> Result<Self, Error> {
         let Some(rest) = text.strip_prefix("s3://") else {
-            return Ok(Self::Directory(text.strip_prefix("file://").unwrap_or(text).into()));
+            let dir = std::path::absolute(text.strip_prefix("file://").unwrap_or(text));
+            let dir = dir.map_err(|error| Error::invalid("the place of the shards", error.to_string()))?;
+            return Ok(Self::Directory(dir));
         };
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         if bucket != job.bucket {
