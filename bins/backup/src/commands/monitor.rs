@@ -66,7 +66,7 @@ async fn look(mut settings: Settings, arguments: &cli::Monitor) -> Result<Look, 
     let server = session::start_embedded(&mut settings).await?;
     let mut builder = builder(&settings);
     for (job, host) in &arguments.expect {
-        builder = builder.expect(job.clone(), host.clone());
+        builder = builder.expected(job.clone(), host.clone());
     }
     let monitor = builder.build().map_err(|error| Stop::of(&error))?;
     for (job, host) in &arguments.retire {

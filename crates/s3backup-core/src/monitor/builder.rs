@@ -77,7 +77,7 @@ impl MonitorBuilder {
     }
 
     /// A job on a machine that must be there: also when it has never run.
-    pub fn expect(mut self, job: Name, host: Name) -> Self {
+    pub fn expected(mut self, job: Name, host: Name) -> Self {
         self.expected.push((job, host));
         self
     }

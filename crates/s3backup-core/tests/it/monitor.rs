@@ -288,7 +288,7 @@ async fn expected_retired_and_back_again() {
     let machine = fleet.machine("gw-1");
     success(&machine).await;
     let expecting =
-        fleet.monitor().expect(name("telemetry"), name("gw-1")).expect(name("telemetry"), name("gw-9"));
+        fleet.monitor().expected(name("telemetry"), name("gw-1")).expected(name("telemetry"), name("gw-9"));
     let monitor = expecting.build().unwrap();
     assert_eq!(found(&look(&monitor).await), [of("gw-9", Unseen)]);
     let unknown = soon(monitor.retire(&name("telemetry"), &name("gw-9"))).await;
