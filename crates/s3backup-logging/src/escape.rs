@@ -61,7 +61,7 @@ impl fmt::Display for Key<'_> {
     }
 }
 
-/// Shows a JSON document with `\uXXXX` for the unsafe characters that JSON itself would let pass.
+/// Shows a JSON document with `\u` and four digits for the unsafe characters that JSON itself would let pass.
 ///
 /// In compact JSON these occur inside strings only, so the document keeps its meaning.
 pub(crate) struct Json<'a>(pub(crate) &'a str);
