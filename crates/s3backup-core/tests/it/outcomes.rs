@@ -20,8 +20,9 @@ fn fatal_of(report: &RunReport) -> (FailureKind, &str) {
 #[tokio::test]
 async fn files_that_vanish_are_named_and_make_the_run_partial() {
     let bench = Bench::new().await;
-    let files: Vec<_> = (0..4).map(|number| bench.file(&number.to_string(), "x")).collect();
-    // One file at a time, each slowly: what is walked waits to be read.
+    // One file at a time, each slowly, and too large to be read before it can be sent: what is walked waits to be read.
+    let content = vec![b'x'; 200_000];
+    let files: Vec<_> = (0..4).map(|number| bench.file(&number.to_string(), &content)).collect();
     let slowly = Fault::new(FaultKind::Latency(Duration::from_secs(1))).on(Operation::PutObject);
     bench.server.faults().add(slowly.key_contains("trips/"));
     let settings = TransferSettings { concurrency: Some(1), ..TransferSettings::default() };
