@@ -16,7 +16,8 @@ const MAX_NOTE_BYTES: u64 = 1024;
 /// The right to work on a job, until it is dropped or the process ends, however that ends.
 ///
 /// The kernel holds the lock (`flock`), not the file: `lock` stays where it is, and what it says of an earlier holder
-/// means nothing. A child process does not inherit the lock beyond its `exec`.
+/// means nothing. A child process does not inherit the lock beyond its `exec`, and dropping releases it also where a child
+/// has not come to that yet.
 #[derive(Debug)]
 pub struct JobLock {
     file: File,
@@ -83,6 +84,9 @@ impl Drop for JobLock {
     fn drop(&mut self) {
         // Only so that the next holder's note never stands beside ours. If it fails, the note is stale and harmless.
         let _ = self.file.set_len(0);
+        // To close the file is not enough: a child that this process has just forked, for anything, shares it until its
+        // `exec`. If it fails, the lock goes when the last of them has closed it.
+        let _ = self.file.unlock();
     }
 }
 
@@ -100,4 +104,19 @@ fn read_note(file: &mut File) -> String {
     let text = String::from_utf8_lossy(&bytes);
     let shown: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if shown.is_empty() { "another process, which left no note of itself".to_owned() } else { shown }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::JobLock;
+
+    #[test]
+    fn a_child_that_is_being_started_does_not_keep_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = JobLock::acquire(dir.path(), "backup run").unwrap();
+        let of_the_child = lock.file.try_clone().unwrap();
+        drop(lock);
+        JobLock::acquire(dir.path(), "backup run").unwrap();
+        drop(of_the_child);
+    }
 }

@@ -42,7 +42,7 @@ struct State {
     index: Index,
     journal: Journal,
     /// `None` once closed: the folder may then belong to another server, and nothing may be written.
-    lock: Option<File>,
+    lock: Option<FolderLock>,
 }
 
 impl Store {
@@ -161,12 +161,24 @@ pub(crate) fn is_control_data(key: &str) -> bool {
     key.starts_with(".s3backup/") || key.contains("/.s3backup/")
 }
 
-fn lock(dir: &Path) -> Result<File, Error> {
+/// The right to the folder.
+#[derive(Debug)]
+struct FolderLock(File);
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        // Explicitly, since a child process just being started may hold a copy of the handle. If it fails, the lock goes
+        // with the last of these.
+        let _ = self.0.unlock();
+    }
+}
+
+fn lock(dir: &Path) -> Result<FolderLock, Error> {
     let path = dir.join("lock");
     let file =
         OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(Error::io(&path))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(FolderLock(file)),
         Err(TryLockError::WouldBlock) => Err(Error::InUse { path: dir.to_owned() }),
         Err(TryLockError::Error(source)) => Err(Error::Io { path, source }),
     }
