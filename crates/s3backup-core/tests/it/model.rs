@@ -137,6 +137,7 @@ fn escaped(name: &str) -> String {
     name.replace('\n', "%0A")
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a thing that happened, by itself")]
 struct Life {
     bench: Bench,
     backup: Backup,
@@ -152,6 +153,8 @@ struct Life {
     has_forgotten: bool,
     /// What the next run must warn of.
     is_lost: bool,
+    /// Whether a run was killed since the last that ended.
+    was_killed: bool,
     saved: Option<TempDir>,
     versions: u64,
 }
@@ -179,6 +182,7 @@ impl Life {
             has_secrets: false,
             has_forgotten: false,
             is_lost: false,
+            was_killed: false,
             saved: None,
             versions: 0,
         }
@@ -387,11 +391,11 @@ impl Life {
             report.uploaded.files,
             self.dirty
         );
-        if self.is_lost && !self.states.is_empty() {
+        if self.is_lost && !self.was_killed && !self.states.is_empty() {
             let is_said = |warning: &String| warning.contains("made again from the bucket");
             prop_assert!(report.warnings.iter().any(is_said), "{:?}", report.warnings);
         }
-        (self.has_secrets, self.has_forgotten, self.is_lost) = (false, false, false);
+        (self.has_secrets, self.has_forgotten, self.is_lost, self.was_killed) = (false, false, false, false);
         self.dirty.clear();
         self.look(&report).await?;
         self.states.push((report.run_id, self.now.clone()));
@@ -431,8 +435,9 @@ impl Life {
             }
         }
         kill(&self.bench, run).await;
-        // The killed run may have told of it.
-        self.is_lost = false;
+        // The killed run may have told of it, or may still be about to open the catalog if it had hardly begun, and then
+        // makes it again also where it is damaged later.
+        (self.is_lost, self.was_killed) = (false, true);
     }
 
     /// Restores a state, which must be that of then, but for what was overwritten since.
