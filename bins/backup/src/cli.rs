@@ -230,8 +230,14 @@ pub(crate) struct Run {
     /// back, and when a source that had files is empty
     #[arg(long)]
     pub(crate) force: bool,
+    /// Leave the steps out: they ran before, for example as tasks of Airflow
+    #[arg(long)]
+    pub(crate) no_steps: bool,
+    /// Say in the report and to people what this file has, in lines `label: value`, as a step's $BACKUP_FACTS does
+    #[arg(long, value_name = "FILE")]
+    pub(crate) facts: Option<PathBuf>,
     /// Do this shard of a plan alone, named as `backup plan --shards` prints it
-    #[arg(long, value_name = "URI", value_parser = shard, conflicts_with_all = ["dry_run", "force"])]
+    #[arg(long, value_name = "URI", value_parser = shard, conflicts_with_all = ["dry_run", "force", "no_steps", "facts"])]
     pub(crate) shard: Option<ShardUri>,
 }
 

@@ -11,7 +11,7 @@ use crate::{Problem, Request};
 const PREFIX: &str = "BACKUP_";
 
 /// The place of the file, and what this program itself sets for the programs that it starts.
-const NOT_SETTINGS: [&str; 3] = ["BACKUP_CONFIG", "BACKUP_RUN_ID", "BACKUP_DAY"];
+const NOT_SETTINGS: [&str; 4] = ["BACKUP_CONFIG", "BACKUP_RUN_ID", "BACKUP_DAY", "BACKUP_FACTS"];
 
 /// Reads every `BACKUP_…` variable, in the order of their names.
 pub(crate) fn layers(

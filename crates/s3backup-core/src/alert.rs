@@ -29,9 +29,8 @@ pub fn of_run(report: &RunReport, log: Option<&str>) -> Alert {
         ("Not backed up".to_owned(), files_of(report.failed_total)),
         ("Skipped".to_owned(), files_of(report.skipped.files)),
         ("Duration".to_owned(), format!("{:.1} s", report.duration_s)),
-        ("Destination".to_owned(), report.destination.clone()),
-        ("Trigger".to_owned(), report.trigger.as_str().to_owned()),
     ];
+    // Before what others want said: a message has no room for all.
     for step in report.steps.iter().filter(|step| step.state != StepState::Ok) {
         let why = step.message.as_deref().unwrap_or(match step.state {
             StepState::NotRun => "it was not run",
@@ -39,6 +38,9 @@ pub fn of_run(report: &RunReport, log: Option<&str>) -> Alert {
         });
         facts.push((format!("Step {}", step.name), why.to_owned()));
     }
+    facts.extend(report.facts.iter().map(|fact| (fact.label.clone(), fact.value.clone())));
+    facts.push(("Destination".to_owned(), report.destination.clone()));
+    facts.push(("Trigger".to_owned(), report.trigger.as_str().to_owned()));
     let made_up = report.made_up_for();
     if !made_up.is_empty() {
         facts.push(("Made up for".to_owned(), format!("due times {}", made_up.join(", "))));

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use chrono_tz::Tz;
 use s3backup_discovery::{Rules, Select as DiscoverySelect, discover};
-use s3backup_model::{Event, Name, Outcome, RunReport, Trigger};
+use s3backup_model::{Event, Fact, Name, Outcome, RunReport, Trigger};
 use s3backup_slack::{Secret, Slack, SlackOptions};
 use s3backup_transfer::aws_sdk_s3::Client;
 use s3backup_transfer::{Bucket, ConnectOptions, Error as TransferError, ObjectSettings};
@@ -58,6 +58,8 @@ pub(crate) struct Job {
     pub(crate) host: Name,
     pub(crate) timezone: Tz,
     pub(crate) steps: Vec<Step>,
+    pub(crate) facts: Vec<Fact>,
+    pub(crate) facts_file: Option<PathBuf>,
     pub(crate) sources: Vec<Source>,
     rules: Vec<Rules>,
     pub(crate) bucket: String,
@@ -393,6 +395,8 @@ pub struct BackupBuilder {
     host: Option<String>,
     timezone: Tz,
     steps: Vec<Step>,
+    facts: Vec<(String, String)>,
+    facts_file: Option<PathBuf>,
     sources: Vec<Source>,
     destination: Option<Destination>,
     client: Option<Box<Client>>,
@@ -424,6 +428,8 @@ impl Default for BackupBuilder {
             host: None,
             timezone: Tz::UTC,
             steps: Vec::new(),
+            facts: Vec::new(),
+            facts_file: None,
             sources: Vec::new(),
             destination: None,
             client: None,
@@ -480,6 +486,21 @@ impl BackupBuilder {
     /// Adds a program to run before the upload. Steps run in the order in which they were added.
     pub fn step(mut self, step: Step) -> Self {
         self.steps.push(step);
+        self
+    }
+
+    /// Says something of the runs beside their own counts, in the report and in the message to people, such as `Distance` and
+    /// `12,345 km`. At most 20, the label of at most 60 characters and the value of at most 200. One with the same label takes the
+    /// place of one before; what steps note comes last.
+    pub fn fact(mut self, label: impl Into<String>, value: impl Into<String>) -> Self {
+        self.facts.push((label.into(), value.into()));
+        self
+    }
+
+    /// Says as well what this file has when a run begins, in lines `label: value`: what was known to whoever made the data before.
+    /// It is read as steps' own are: what is wrong with it, or that it is not there, is a warning.
+    pub fn facts_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.facts_file = Some(path.into());
         self
     }
 
@@ -643,6 +664,7 @@ impl BackupBuilder {
             return Err(Error::invalid("[[source]]", "there is none: name a directory to back up"));
         }
         check_steps(&self.steps)?;
+        let facts = facts_of(self.facts)?;
         let rules = self.sources.iter().map(rules_of).collect::<Result<Vec<_>, _>>()?;
         let prefixes: Vec<String> = self.sources.iter().map(|source| source.prefix.clone()).collect();
         let naming = Naming::new(&destination.prefix, &prefixes, &name, &host, self.timezone)?;
@@ -691,6 +713,8 @@ impl BackupBuilder {
             host,
             timezone: self.timezone,
             steps: self.steps,
+            facts,
+            facts_file: self.facts_file,
             sources: self.sources,
             rules,
             bucket,
@@ -730,6 +754,16 @@ fn rules_of(source: &Source) -> Result<Rules, Error> {
         .symlinks(source.symlinks)
         .build()
         .map_err(|error| Error::invalid(format!("[[source]] {}", source.path.display()), error.to_string()))
+}
+
+fn facts_of(facts: Vec<(String, String)>) -> Result<Vec<Fact>, Error> {
+    let count = facts.len();
+    if count > RunReport::MAX_FACTS {
+        let why = format!("there are {count}, and a report has room for {}", RunReport::MAX_FACTS);
+        return Err(Error::invalid("the facts", why));
+    }
+    let facts = facts.into_iter().map(|(label, value)| Fact::new(label, value));
+    facts.collect::<Result<_, _>>().map_err(|error| Error::invalid("the facts", error.to_string()))
 }
 
 fn check_steps(steps: &[Step]) -> Result<(), Error> {

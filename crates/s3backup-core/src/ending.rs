@@ -36,6 +36,7 @@ pub(crate) fn empty(job: &Job, run_id: RunId, started_at: DateTime<FixedOffset>)
         finished_at: started_at,
         due: Vec::new(),
         steps: Vec::new(),
+        facts: Vec::new(),
         sources: Vec::new(),
         found: Tally::default(),
         uploaded: s3backup_model::Uploaded::default(),

@@ -125,6 +125,10 @@ fn log(logger: &Logger, event: &Event) {
         Event::Warning { message } => warn!(logger, "{}", message),
         Event::Stopping => warn!(logger, "stopping: what is finished is kept"),
         Event::RunFinished { report } => {
+            if !report.facts.is_empty() {
+                let facts = report.facts.iter().map(|fact| format!("{}: {}", fact.label, fact.value));
+                info!(logger, "facts of the run"; "facts" => facts.collect::<Vec<_>>().join("; "));
+            }
             let facts = slog::o!("run" => report.run_id.to_string(), "outcome" => report.outcome.as_str(),
                 "uploaded" => report.uploaded.files, "uploaded_bytes" => report.uploaded.bytes,
                 "unchanged" => report.unchanged.files, "skipped" => report.skipped.files,

@@ -96,6 +96,7 @@ mod due;
 mod ending;
 mod error;
 mod events;
+mod facts;
 mod failed_start;
 mod files;
 mod flow;
@@ -154,8 +155,8 @@ pub use progress::{Phase, Progress};
 pub use prune::{KeptRun, Prune, PruneItem, PruneKind, PruneOptions, PruneReport, PruneState};
 pub use restore::{Restore, RestoreEvent, RestoreOptions, RestoreReport};
 pub use s3backup_model::{
-    Alert, AlertDelivery, AlertKind, DueRef, DueState, Entry, Event, Failure, FailureKind, Fatal, Key, Name,
-    Outcome, RunId, RunReport, RunSummary, Silence, SkipReason, StepState, StepStream, Tally, Trigger,
+    Alert, AlertDelivery, AlertKind, DueRef, DueState, Entry, Event, Fact, Failure, FailureKind, Fatal, Key,
+    Name, Outcome, RunId, RunReport, RunSummary, Silence, SkipReason, StepState, StepStream, Tally, Trigger,
     Trouble, TroubleTold, key, manifest,
 };
 pub use s3backup_report as report;

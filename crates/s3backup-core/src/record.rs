@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use s3backup_model::manifest::{Line, MAX_SEGMENT_LINES, Op};
 use s3backup_model::{
-    Entry, Event, Failure, FailureKind, Fatal, FileStat, ManifestRef, Outcome, RunReport, Skipped,
+    Entry, Event, Fact, Failure, FailureKind, Fatal, FileStat, ManifestRef, Outcome, RunReport, Skipped,
     SourceReport, StepReport, Tally, Uploaded, key,
 };
 use s3backup_transfer::{
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::RunId;
 use crate::events::Emitter;
+use crate::facts::{self, Noted};
 use crate::plan::Naming;
 use crate::planning::{PlanBatch, Planned};
 use crate::segment::{Finished, Segment};
@@ -47,6 +48,7 @@ pub(crate) struct Record {
     /// In which sources something could not be looked at.
     troubled: Vec<bool>,
     pub(crate) steps: Vec<StepReport>,
+    facts: Vec<Fact>,
     found: Tally,
     uploaded: Uploaded,
     unchanged: Tally,
@@ -104,6 +106,7 @@ impl Record {
             troubled: vec![false; sources.len()],
             sources,
             steps: Vec::new(),
+            facts: Vec::new(),
             found: Tally::default(),
             uploaded: Uploaded::default(),
             unchanged: Tally::default(),
@@ -228,6 +231,18 @@ impl Record {
             self.warnings_left_out += 1;
         }
         events.warn(message).await;
+    }
+
+    /// Takes in facts, and warns of what is the matter with them.
+    pub(crate) async fn note(&mut self, events: &Emitter, noted: Noted) {
+        let left_out = facts::merge(&mut self.facts, noted.facts);
+        for problem in noted.problems.into_iter().chain(left_out) {
+            self.warn(events, problem).await;
+        }
+    }
+
+    pub(crate) fn facts(&self) -> &[Fact] {
+        &self.facts
     }
 
     /// Takes in the counts of some lines of the plan. Every selected file counts as found, also one that cannot be
@@ -506,6 +521,7 @@ impl Record {
     pub(crate) fn fill(&self, report: &mut RunReport) {
         report.outcome = self.outcome();
         report.steps.clone_from(&self.steps);
+        report.facts.clone_from(&self.facts);
         report.sources.clone_from(&self.sources);
         report.found = self.found;
         report.uploaded = self.uploaded;

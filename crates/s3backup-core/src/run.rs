@@ -20,6 +20,7 @@ use crate::courier::Courier;
 use crate::due::Duty;
 use crate::ending::{self, Begun};
 use crate::events::Emitter;
+use crate::facts::Noted;
 use crate::latest::{self, Beacon, Seen};
 use crate::memory::Memory;
 use crate::metrics;
@@ -161,6 +162,7 @@ pub(crate) async fn run(
         work,
         goes_on: None,
     };
+    run.note_facts().await;
     run.take_steps(stepped).await;
     let bucket = run.work_and_say_when_stopping(reached).await;
     // What is cancelled later than this is too late to cut any work short.
@@ -521,6 +523,8 @@ impl Run<'_> {
             Some(done) => {
                 self.settled = done.settled();
                 self.record.steps = done.reports;
+                let noted = Noted { facts: done.facts, problems: Vec::new() };
+                self.record.note(self.events, noted).await;
             }
             None if is_planning && !self.job.steps.is_empty() => {
                 let message = "the steps did not run: `backup steps` before the plan runs them";
@@ -530,10 +534,19 @@ impl Run<'_> {
         }
     }
 
+    /// Takes in what whoever started the run wants said of it.
+    async fn note_facts(&mut self) {
+        let told = Noted { facts: self.job.facts.clone(), problems: Vec::new() };
+        self.record.note(self.events, told).await;
+        if let Some(path) = &self.job.facts_file {
+            let noted = Noted::read(path.clone()).await.without(&self.job.audience.secrets);
+            self.record.note(self.events, noted.of(&path.display().to_string())).await;
+        }
+    }
+
     /// Leaves what the steps did to the plan that comes next.
     async fn remember_steps(&mut self) {
-        let done =
-            StepsDone::new(self.id.clone(), self.begun.at, self.record.steps.clone(), self.settled.as_ref());
+        let done = StepsDone::new(self.id.clone(), self.begun.at, &self.record, self.settled.as_ref());
         let label = Arc::clone(&self.memory.label);
         match self.memory.with(move |catalog| done.remember(catalog, &label)).await {
             Ok(()) => self.goes_on = Some(GoesOn::Stepped),
@@ -705,13 +718,16 @@ impl Run<'_> {
             secrets: job.audience.secrets.clone(),
             grace: job.grace.mul_f64(DRAIN_SHARE),
         };
-        let (reports, verdict) = run_steps(&job.steps, &surroundings, self.events, self.cancel).await;
-        self.record.steps = reports;
+        let stepped = run_steps(&job.steps, &surroundings, self.events, self.cancel).await;
+        self.record.steps = stepped.reports;
+        for noted in stepped.noted {
+            self.record.note(self.events, noted).await;
+        }
         if !job.steps.is_empty() {
             let start = SystemTime::from(self.begun.at);
             self.settled = Some(start.checked_sub(STAMP_DELAY).unwrap_or(start)..=(job.clock)().into());
         }
-        if let Err(fatal) = verdict {
+        if let Some(fatal) = stepped.fatal {
             self.record.fail(self.events, fatal).await;
         }
         !self.record.is_hopeless() && !self.cancel.is_cancelled()

@@ -1,5 +1,6 @@
 //! Steps: programs that make the data before it is uploaded.
 
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 use crate::events::Emitter;
+use crate::facts::{Notebook, Noted};
 use crate::options::{Each, OnFailure, Step};
 use crate::process::{Group, describe, withheld};
 
@@ -33,35 +35,47 @@ pub(crate) struct Surroundings {
     pub(crate) run_id: RunId,
     /// The days that the run stands for, oldest first. A step that runs once is told of the last.
     pub(crate) days: Vec<NaiveDate>,
-    /// Values that no step may find in its environment.
+    /// Values that no step may find in its environment, nor say of the run.
     pub(crate) secrets: Vec<String>,
     /// How long a step may take to end when the run is interrupted.
     pub(crate) grace: Duration,
 }
 
-/// Runs the steps in order and says what became of each; with an error when the run must not go on.
+/// What became of the steps.
+#[derive(Default)]
+pub(crate) struct Stepped {
+    pub(crate) reports: Vec<StepReport>,
+    /// What each wants said of the run.
+    pub(crate) noted: Vec<Noted>,
+    /// Why the run must not go on.
+    pub(crate) fatal: Option<Fatal>,
+}
+
+/// Runs the steps in order and says what became of each.
 pub(crate) async fn run_steps(
     steps: &[Step],
     surroundings: &Surroundings,
     events: &Emitter,
     cancel: &CancellationToken,
-) -> (Vec<StepReport>, Result<(), Fatal>) {
-    let mut reports: Vec<StepReport> = Vec::with_capacity(steps.len());
-    let mut verdict = Ok(());
+) -> Stepped {
+    let mut stepped = Stepped::default();
     for (step, day) in each_time(steps, &surroundings.days) {
         let name = match day {
             Some(day) if surroundings.days.len() > 1 => format!("{} {day}", step.name),
             _ => step.name.clone(),
         };
-        if verdict.is_err() || cancel.is_cancelled() {
+        if stepped.fatal.is_some() || cancel.is_cancelled() {
             let message = None;
-            reports.push(StepReport { name, state: StepState::NotRun, duration_s: 0.0, message });
+            stepped.reports.push(StepReport { name, state: StepState::NotRun, duration_s: 0.0, message });
             continue;
         }
         events.emit(Event::StepStarted { name: name.clone() }).await;
         let started = Instant::now();
-        let day = day.or_else(|| surroundings.days.last().copied());
-        let (state, message) = run_step(step, &name, day, surroundings, events, cancel).await;
+        let told = day.or_else(|| surroundings.days.last().copied());
+        let notebook = Notebook::new();
+        let place = notebook.as_ref().map(Notebook::path).ok();
+        let (state, message) =
+            run_step(step, &name, told, place.as_deref(), surroundings, events, cancel).await;
         let duration = started.elapsed();
         let duration_s = duration.as_secs_f64();
         events
@@ -70,11 +84,26 @@ pub(crate) async fn run_steps(
         if matches!(state, StepState::Failed | StepState::TimedOut) && step.on_failure == OnFailure::Abort {
             let why = message.as_deref().unwrap_or("it failed");
             let message = format!("step `{name}`: {why}; nothing was uploaded. Its output is in the log");
-            verdict = Err(Fatal { kind: FailureKind::Step, message });
+            stepped.fatal = Some(Fatal { kind: FailureKind::Step, message });
         }
-        reports.push(StepReport { name, state, duration_s, message });
+        let day = day.filter(|_| surroundings.days.len() > 1);
+        let noted = noted(notebook, day).await.without(&surroundings.secrets);
+        stepped.noted.push(noted.of(&format!("step `{name}`")));
+        stepped.reports.push(StepReport { name, state, duration_s, message });
     }
-    (reports, verdict)
+    stepped
+}
+
+/// What a step noted, with its day when it ran for several.
+async fn noted(notebook: std::io::Result<Notebook>, day: Option<NaiveDate>) -> Noted {
+    match (notebook, day) {
+        (Ok(notebook), None) => Noted::read(notebook.path()).await,
+        (Ok(notebook), Some(day)) => Noted::read(notebook.path()).await.of_day(day),
+        (Err(error), _) => {
+            let problem = format!("it ran without BACKUP_FACTS, as its file could not be made: {error}");
+            Noted { facts: Vec::new(), problems: vec![problem] }
+        }
+    }
 }
 
 /// The steps in order, those that run for each day with each of the days.
@@ -95,11 +124,12 @@ async fn run_step(
     step: &Step,
     name: &str,
     day: Option<NaiveDate>,
+    facts: Option<&Path>,
     surroundings: &Surroundings,
     events: &Emitter,
     cancel: &CancellationToken,
 ) -> (StepState, Option<String>) {
-    let mut group = match start(step, day, surroundings) {
+    let mut group = match start(step, day, facts, surroundings) {
         Ok(group) => group,
         Err(message) => return (StepState::Failed, Some(message)),
     };
@@ -149,7 +179,12 @@ enum Ended {
     Cancelled,
 }
 
-fn start(step: &Step, day: Option<NaiveDate>, surroundings: &Surroundings) -> Result<Group, String> {
+fn start(
+    step: &Step,
+    day: Option<NaiveDate>,
+    facts: Option<&Path>,
+    surroundings: &Surroundings,
+) -> Result<Group, String> {
     let Some((program, arguments)) = step.command.split_first() else {
         return Err("its command is empty".to_owned());
     };
@@ -162,6 +197,7 @@ fn start(step: &Step, day: Option<NaiveDate>, surroundings: &Surroundings) -> Re
         command.env_remove(name);
     }
     command.env("BACKUP_RUN_ID", surroundings.run_id.as_str());
+    command.envs(facts.map(|facts| ("BACKUP_FACTS", facts)));
     command.envs(day.map(|day| ("BACKUP_DAY", day.to_string()))).envs(&step.env);
     Group::start(&mut command).map_err(|error| not_started(step, program, &error))
 }

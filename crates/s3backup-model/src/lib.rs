@@ -9,6 +9,7 @@
 mod alert;
 mod entry;
 mod event;
+mod fact;
 mod id;
 pub mod key;
 mod latest;
@@ -19,6 +20,7 @@ mod shard;
 pub use alert::{Alert, AlertKind, Silence, Trouble, TroubleTold};
 pub use entry::{Entry, FileStat, unix_ns};
 pub use event::{Event, StepStream};
+pub use fact::{Fact, InvalidFact};
 pub use id::{InvalidName, Name, RunId};
 pub use key::{Key, KeyError};
 pub use latest::{AlertDelivery, CatalogRef, Latest, RunState, RunSummary, ScheduleRef, Verified};

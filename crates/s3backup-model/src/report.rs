@@ -3,7 +3,7 @@
 use chrono::{DateTime, FixedOffset};
 use serde::{Deserialize, Serialize};
 
-use crate::{AlertDelivery, Key, Name, RunId, Verified};
+use crate::{AlertDelivery, Fact, Key, Name, RunId, Verified};
 
 /// What one run did. Readers ignore fields that they do not know; a field is never given another meaning.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +37,9 @@ pub struct RunReport {
     /// The steps that ran before the upload.
     #[serde(default)]
     pub steps: Vec<StepReport>,
+    /// What whoever started the run, and its steps, want said of it; absent when there is nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub facts: Vec<Fact>,
     /// The sources, each with what was selected in it.
     #[serde(default)]
     pub sources: Vec<SourceReport>,
@@ -86,6 +89,9 @@ impl RunReport {
 
     /// The most failures that are listed one by one.
     pub const MAX_FAILED: usize = 1000;
+
+    /// The most facts; of more the last ones count.
+    pub const MAX_FACTS: usize = 20;
 
     /// A run that begins later after its due time is said to be late, in whole hours.
     const LATE_H: i64 = 1;

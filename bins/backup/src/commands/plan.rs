@@ -54,7 +54,8 @@ pub(crate) async fn run(common: &Common, arguments: &cli::Plan) -> Result<Exit, 
 async fn deal_out(common: &Common, arguments: &cli::Plan, shards: u32) -> Result<Exit, Stop> {
     let mut options = ShardOptions::new(shards);
     (options.out, options.expires) = (arguments.out.clone(), arguments.expires);
-    let asked = run::Asked { trigger: arguments.trigger.into(), force: arguments.force };
+    let asked =
+        run::Asked { trigger: arguments.trigger.into(), force: arguments.force, ..run::Asked::default() };
     let start = |backup: &Backup| backup.start_plan(options);
     let planned = run::attend(common, asked, start, async |run: Run<ShardedPlan>| match run.finish().await {
         Ok(plan) => Ok(Ok(plan)),

@@ -1,6 +1,7 @@
 //! `backup run`: one run now.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 
 use s3backup_config::{Loaded, Settings};
 use s3backup_core::{Backup, Error, FailureKind, Outcome, Run, RunReport, ShardUri, Trigger, line_of};
@@ -17,15 +18,25 @@ use crate::{human, session};
 /// Failures that the summary names; the report has up to 1,000.
 const FAILURES_SHOWN: usize = 20;
 
-/// What starts a run, and whether it goes on where it would stop to ask.
-#[derive(Clone, Copy)]
+/// What is asked of one run beside what the configuration says.
+#[derive(Default)]
 pub(super) struct Asked {
     pub(super) trigger: Trigger,
+    /// Whether it goes on where it would stop to ask.
     pub(super) force: bool,
+    /// Whether the steps ran before.
+    pub(super) no_steps: bool,
+    /// What is to be said of it.
+    pub(super) facts: Option<PathBuf>,
 }
 
 pub(crate) async fn run(common: &Common, arguments: &cli::Run) -> Result<Exit, Stop> {
-    let asked = Asked { trigger: arguments.trigger.into(), force: arguments.force };
+    let asked = Asked {
+        trigger: arguments.trigger.into(),
+        force: arguments.force,
+        no_steps: arguments.no_steps,
+        facts: arguments.facts.clone(),
+    };
     if let Some(uri) = &arguments.shard {
         return shard(common, asked, uri).await;
     }
@@ -36,7 +47,7 @@ pub(crate) async fn run(common: &Common, arguments: &cli::Run) -> Result<Exit, S
 
 /// `backup steps`: the steps alone.
 pub(crate) async fn steps(common: &Common, arguments: &cli::Steps) -> Result<Exit, Stop> {
-    let asked = Asked { trigger: arguments.trigger.into(), force: false };
+    let asked = Asked { trigger: arguments.trigger.into(), ..Asked::default() };
     let report = attend(common, asked, Backup::start_steps, report_of).await?;
     if common.json || report.outcome == Outcome::Failed || report.outcome == Outcome::Interrupted {
         print_result(&report, common.json);
@@ -163,6 +174,9 @@ async fn begin<T>(
     start: impl FnOnce(&Backup) -> Run<T>,
 ) -> Result<(Run<T>, Option<LocalS3>), Stop> {
     let server = session::start_embedded(settings).await?;
+    if asked.no_steps {
+        settings.steps.clear();
+    }
     let mut builder = session::builder(settings, asked.trigger)
         .logger(log.logger())
         .force(asked.force)
@@ -170,6 +184,9 @@ async fn begin<T>(
         .alert_when_interrupted(!std::io::stderr().is_terminal());
     if let Some(path) = log.info_log_path() {
         builder = builder.log_location(path.display().to_string());
+    }
+    if let Some(path) = asked.facts {
+        builder = builder.facts_file(path);
     }
     let backup = builder.build().map_err(|error| Stop::usage(line_of(&error)))?;
     Ok((start(&backup), server))
@@ -247,6 +264,7 @@ pub(crate) fn summary(report: &RunReport) -> Vec<String> {
     for step in report.steps.iter().filter(|step| step.message.is_some()) {
         lines.push(format!("  step {}: {}", step.name, step.message.as_deref().unwrap_or_default()));
     }
+    lines.extend(report.facts.iter().map(|fact| format!("  {}: {}", fact.label, fact.value)));
     let made_up = report.made_up_for();
     if !made_up.is_empty() {
         lines.push(format!("  made up for due times: {}", made_up.join(", ")));

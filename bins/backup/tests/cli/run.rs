@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::world::{Ended, World, assert_no_secret, is_root};
 use s3backup_local_s3::{Fault, FaultKind, Operation};
+use serde_json::json;
 
 #[test]
 fn a_good_run_ends_with_zero_one_json_document_a_log_and_a_message() {
@@ -247,6 +248,33 @@ fn steps_make_the_data_and_see_no_secrets() {
     assert_eq!((&report["outcome"], &report["fatal"]["kind"]), (&"failed".into(), &"step".into()));
     world.configure("[[step]]\nname = \"broken\"\ncommand = [\"false\"]\non_failure = \"continue\"\n");
     world.run(&["run", "--json"]).expect(3);
+}
+
+#[test]
+fn steps_that_ran_elsewhere_are_left_out_and_have_their_say() {
+    let world = World::new();
+    world.file("a", b"1");
+    world.configure(
+        "[[step]]\nname = \"make\"\ncommand = [\"sh\", \"-c\", \"echo 'Trips: 1' >> $BACKUP_FACTS\"]\n",
+    );
+    let ended = world.run(&["run"]);
+    assert!(ended.expect(0).out.contains("\n  Trips: 1\n"), "{}", ended.out);
+    assert!(
+        world.log("info_log_").contains("facts of the run facts=\"Trips: 1\""),
+        "{}",
+        world.log("info_log_")
+    );
+
+    let facts = world.path("facts.txt");
+    std::fs::write(&facts, "Trips: 2\nDistance: 12,345 km\n").unwrap();
+    let report =
+        world.run(&["run", "--json", "--no-steps", "--facts", facts.to_str().unwrap()]).expect(0).json();
+    assert_eq!(report["steps"].as_array().map(Vec::len), Some(0));
+    let expected = json!([
+        { "label": "Trips", "value": "2" },
+        { "label": "Distance", "value": "12,345 km" },
+    ]);
+    assert_eq!(report["facts"], expected);
 }
 
 #[test]

@@ -255,6 +255,14 @@ mod tests {
     }
 
     #[test]
+    fn what_the_plan_was_told_is_said_and_workers_have_no_say() {
+        let facts = |value: &str| vec![s3backup_model::Fact::new("Distance", value).unwrap()];
+        let mut merge = Merge::new(RunReport { facts: facts("12,345 km"), ..blank() });
+        merge.add(0, RunReport { facts: facts("1 km"), ..part(0, 1, 0, 0, &[]) });
+        assert_eq!(merge.end(at(1), None).facts, facts("12,345 km"));
+    }
+
+    #[test]
     fn a_clock_that_was_set_back_and_numbers_beyond_all_measure_are_no_defect() {
         let mut merge = Merge::new(blank());
         let huge = Uploaded { files: u64::MAX, bytes: u64::MAX, wire_bytes: u64::MAX };

@@ -5,8 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
 use s3backup_catalog::{Catalog, Error as CatalogError};
-use s3backup_model::{RunId, StepReport};
+use s3backup_model::{Fact, RunId, StepReport};
 use serde::{Deserialize, Serialize};
+
+use crate::record::Record;
 
 /// What `backup steps` leaves for the plan of the same run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,6 +16,8 @@ pub(crate) struct StepsDone {
     pub(crate) run: RunId,
     pub(crate) started_at: DateTime<Utc>,
     pub(crate) reports: Vec<StepReport>,
+    #[serde(default)]
+    pub(crate) facts: Vec<Fact>,
     /// In which time they made files, in nanoseconds since the Unix epoch.
     settled: Option<(u64, u64)>,
 }
@@ -26,11 +30,12 @@ impl StepsDone {
     pub(crate) fn new(
         run: RunId,
         started_at: DateTime<Utc>,
-        reports: Vec<StepReport>,
+        record: &Record,
         settled: Option<&RangeInclusive<SystemTime>>,
     ) -> Self {
         let settled = settled.map(|time| (unix_ns(*time.start()), unix_ns(*time.end())));
-        Self { run, started_at, reports, settled }
+        let (reports, facts) = (record.steps.clone(), record.facts().to_vec());
+        Self { run, started_at, reports, facts, settled }
     }
 
     pub(crate) fn settled(&self) -> Option<RangeInclusive<SystemTime>> {

@@ -176,7 +176,8 @@ async fn a_step_of_each_day_runs_for_each_day_that_was_missed() {
     let evenings = Evenings::new().await;
     evenings.at("2026-11-20 20:00");
     success(&evenings.backup()).await;
-    let step = |name: &str| Step::new(name, ["sh", "-c", "echo $BACKUP_DAY"]);
+    let script = "echo $BACKUP_DAY; echo \"Day: $BACKUP_DAY\" > $BACKUP_FACTS";
+    let step = |name: &str| Step::new(name, ["sh", "-c", script]);
     let mut daily = step("statistics");
     daily.each = Each::Day;
     let backup = evenings.builder().step(daily).step(step("once")).build().unwrap();
@@ -191,7 +192,17 @@ async fn a_step_of_each_day_runs_for_each_day_that_was_missed() {
     ];
     let expected = expected.map(|(name, day)| (name.to_owned(), day.to_owned()));
     assert_eq!(said, expected);
-    assert_eq!(report.unwrap().steps.len(), 4);
+    let report = report.unwrap();
+    assert_eq!(report.steps.len(), 4);
+    let facts: Vec<(&str, &str)> =
+        report.facts.iter().map(|fact| (fact.label.as_str(), fact.value.as_str())).collect();
+    let told = [
+        ("Day 2026-11-21", "2026-11-21"),
+        ("Day 2026-11-22", "2026-11-22"),
+        ("Day 2026-11-23", "2026-11-23"),
+        ("Day", "2026-11-23"),
+    ];
+    assert_eq!(facts, told);
     // By hand, in between: for the day that it is.
     evenings.at("2026-11-24 08:00");
     let (events, _) = watch(&backup).await;

@@ -12,6 +12,7 @@ mod doctor;
 mod drills;
 mod due;
 mod events;
+mod facts;
 #[path = "../../../s3backup-slack/tests/slack/fake_slack.rs"]
 mod fake_slack;
 mod format;

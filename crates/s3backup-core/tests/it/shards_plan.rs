@@ -268,10 +268,14 @@ async fn steps_run_once_before_the_plan_and_are_reported_with_it() {
     bench.file("old", "old");
     let hour_ago = std::time::SystemTime::now() - Duration::from_hours(1);
     set_mtime(&data.join("old"), hour_ago);
-    let script = format!("echo made > {}/made; echo $BACKUP_RUN_ID >> {}", data.display(), ran.display());
+    let script = format!(
+        "echo made > {}/made; echo $BACKUP_RUN_ID >> {}; echo 'Made: 1' > $BACKUP_FACTS",
+        data.display(),
+        ran.display()
+    );
     let job = || {
         let source = Source::new(&data).min_age(Duration::from_mins(2));
-        bench.job().source(source).step(step(&script)).build().unwrap()
+        bench.job().source(source).fact("Fleet", "200").step(step(&script)).build().unwrap()
     };
     let steps = stepped(&job()).await.unwrap();
     assert_eq!((steps.outcome, steps.steps.len()), (Outcome::Success, 1));
@@ -281,6 +285,8 @@ async fn steps_run_once_before_the_plan_and_are_reported_with_it() {
     assert_eq!(paths(&shards(&bench, &plan).await), ["made", "old"], "what a step made is not too young");
     let report = &stored_plan(&bench, &plan).await["report"];
     assert_eq!(report["steps"][0]["state"], "ok");
+    let facts = serde_json::json!([{ "label": "Fleet", "value": "200" }, { "label": "Made", "value": "1" }]);
+    assert_eq!(report["facts"], facts, "for the report of whoever commits");
     assert_eq!(report["started_at"], serde_json::to_value(steps.started_at).unwrap());
 }
 
