@@ -193,6 +193,15 @@ does not need: what is missing of those that it can do without is a warning.")]
     /// Everything end to end on generated data and an embedded S3 server, in under a minute
     Demo(Demo),
     /// Generate a deterministic fleet data set: trips by vehicle and day, with the faults of real data
+    #[command(after_help = "\
+Vehicles drive simulated trips around Seoul: a GPS point a second, as a line of JSON (time, place, speed, heading, class of
+road) in DIR/vehicle-001/2026-11-23/trip_081502.json. Some drivers speed, brake or turn harshly, or nearly do; some files have
+gaps, broken lines or points far off. What was made is printed, and with --truth written down event by event.
+
+  backup generate-data trips                      240 files of two minutes each
+  backup generate-data trips --size 1GiB          as many vehicles as that takes
+  backup generate-data trips --vehicles 200 --points 4300 --gps-noise --truth truth.jsonl
+                                                  10 million points, and what a detector should find in them")]
     GenerateData(GenerateData),
     /// Print a completion script, for example: backup completions bash > /etc/bash_completion.d/backup
     Completions {
@@ -547,7 +556,25 @@ pub(crate) struct GenerateData {
     /// The same seed gives the same bytes
     #[arg(long, default_value_t = 42)]
     pub(crate) seed: u64,
+    /// How points are written
+    #[arg(long, value_enum, default_value_t = FormatName::Json, value_name = "FORMAT")]
+    pub(crate) format: FormatName,
+    /// Record the trips as a GPS receiver does: place, speed and heading are a little off
+    #[arg(long)]
+    pub(crate) gps_noise: bool,
+    /// Write what the drivers did into this file, outside of DIR: a line of JSON for each event and each near miss
+    #[arg(long, value_name = "FILE")]
+    pub(crate) truth: Option<PathBuf>,
     /// Replace files that are there already
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+/// Names of [`Format`](s3backup_fleet_data::Format) on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum FormatName {
+    /// A JSON object a line
+    Json,
+    /// A header, then a row a point
+    Csv,
 }

@@ -1,14 +1,16 @@
 //! The faults of real data: how often they are asked for, how often they occurred, and how a line is broken.
 
+use std::{f64::consts::TAU, ops::Range};
+
 use serde::{Deserialize, Serialize};
 
-use crate::{error::Error, random::Random};
+use crate::{angle::sin_cos, earth::Place, error::Error, motion::Sample, random::Random};
 
 /// How often each fault occurs, each from 0 (never) to 1.
 ///
-/// The rates of points are the chance that a point is hit. The point after a hit is always sound and so are the last
-/// ones of a trip, so the share of points that are hit is somewhat lower than the rate and never above a half. A trip
-/// of four points or fewer has no faults.
+/// The rates of points are the chance that a point is hit. The point after a hit is always sound and so are the first
+/// and the last ones of a trip, so the share of points that are hit is somewhat lower than the rate and never above a
+/// half. A trip of four points or fewer has no faults.
 ///
 /// ```
 /// use s3backup_fleet_data::FaultRates;
@@ -28,6 +30,11 @@ pub struct FaultRates {
     /// The point's line does not parse: half of these are cut off, in half some bytes are `0x00` or `0xFF`, so that
     /// they are not UTF-8 either. Default 0.001.
     pub broken: f64,
+    /// The point is somewhere else: 1 to 50 km further away than any vehicle could have come from the point before.
+    /// Default 0.0005.
+    pub teleport: f64,
+    /// The speed is one that no vehicle has: 400 to 1,000 km/h. Default 0.0005.
+    pub impossible_speed: f64,
     /// The trip's file has no bytes; its modification time is that of the trip's start. Default 0.02. The first trip
     /// of a day of `vehicle-001` is never empty, so that no set is without a point.
     pub empty_file: f64,
@@ -35,11 +42,20 @@ pub struct FaultRates {
 
 impl FaultRates {
     /// No faults at all.
-    pub const NONE: Self = Self { gap: 0.0, duplicate: 0.0, out_of_order: 0.0, broken: 0.0, empty_file: 0.0 };
+    pub const NONE: Self = Self {
+        gap: 0.0,
+        duplicate: 0.0,
+        out_of_order: 0.0,
+        broken: 0.0,
+        teleport: 0.0,
+        impossible_speed: 0.0,
+        empty_file: 0.0,
+    };
 
     /// Each rate, and the sum of those that a point can be hit by, must be a chance.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let of_a_point = [self.gap, self.duplicate, self.out_of_order, self.broken];
+        let of_a_point =
+            [self.gap, self.duplicate, self.out_of_order, self.broken, self.teleport, self.impossible_speed];
         let all_are_chances =
             of_a_point.iter().chain([&self.empty_file]).all(|rate| (0.0..=1.0).contains(rate));
         if all_are_chances && of_a_point.iter().sum::<f64>() <= 1.0 {
@@ -72,13 +88,29 @@ impl FaultRates {
         if chance < limit {
             return Some(if random.below(2) == 0 { Fault::Truncated } else { Fault::Garbled });
         }
+        limit += self.teleport;
+        if chance < limit {
+            return Some(Fault::Teleport);
+        }
+        limit += self.impossible_speed;
+        if chance < limit {
+            return Some(Fault::ImpossibleSpeed);
+        }
         None
     }
 }
 
 impl Default for FaultRates {
     fn default() -> Self {
-        Self { gap: 0.002, duplicate: 0.005, out_of_order: 0.003, broken: 0.001, empty_file: 0.02 }
+        Self {
+            gap: 0.002,
+            duplicate: 0.005,
+            out_of_order: 0.003,
+            broken: 0.001,
+            teleport: 0.000_5,
+            impossible_speed: 0.000_5,
+            empty_file: 0.02,
+        }
     }
 }
 
@@ -95,6 +127,8 @@ pub(crate) enum Fault {
     OutOfOrder { delay_lines: u64 },
     Truncated,
     Garbled,
+    Teleport,
+    ImpossibleSpeed,
 }
 
 /// How often each fault occurred.
@@ -113,6 +147,10 @@ pub struct FaultCounts {
     pub truncated: u64,
     /// Lines with bytes that do not belong there.
     pub garbled: u64,
+    /// Points that are not where the vehicle was.
+    pub teleports: u64,
+    /// Points with a speed that no vehicle has.
+    pub impossible_speeds: u64,
     /// Files without a byte.
     pub empty_files: u64,
 }
@@ -130,22 +168,44 @@ impl FaultCounts {
         self.out_of_order += other.out_of_order;
         self.truncated += other.truncated;
         self.garbled += other.garbled;
+        self.teleports += other.teleports;
+        self.impossible_speeds += other.impossible_speeds;
         self.empty_files += other.empty_files;
     }
 }
 
-/// Cuts a line (without its line feed) off somewhere in its second half. The beginning of a JSON object is never
-/// one itself.
-pub(crate) fn truncate(line: &mut Vec<u8>, random: &mut Random) {
-    let half = line.len() / 2;
-    let cut = random.below(half as u64);
-    line.truncate(half + usize::try_from(cut).unwrap_or(0));
+/// Faster than any vehicle of the fleet, and than any road vehicle that a reader may have to think of.
+const TELEPORT_MPS: f64 = 140.0;
+
+/// Throws a point away from its place, `interval_s` after the point before.
+pub(crate) fn teleport(sample: &mut Sample, interval_s: f64, random: &mut Random) {
+    let distance_m = random.range(1_000.0, 50_000.0) + TELEPORT_MPS * interval_s;
+    let (east, north) = sin_cos(random.range(0.0, TAU));
+    let place = Place::new(sample.latitude_deg, sample.longitude_deg);
+    (sample.latitude_deg, sample.longitude_deg) = place.away_deg(distance_m * north, distance_m * east);
 }
 
-/// Overwrites one to eight bytes of a line with such as no JSON text may contain.
+pub(crate) fn impossible_speed(sample: &mut Sample, random: &mut Random) {
+    sample.speed_mps = random.range(400.0, 1_000.0) / 3.6;
+}
+
+/// The part of a line (without its line feed) in which damage makes it unreadable. The beginning of a JSON object is
+/// never one itself, and in a row of CSV time and latitude must be whole.
+fn vital(line: &[u8]) -> Range<usize> {
+    let half = line.len() / 2;
+    if line.first() == Some(&b'{') { half..line.len() } else { half / 2..half }
+}
+
+/// Cuts a line off.
+pub(crate) fn truncate(line: &mut Vec<u8>, random: &mut Random) {
+    let cut = random.place_in(vital(line));
+    line.truncate(cut);
+}
+
+/// Overwrites one to eight bytes of a line with such as no text may contain.
 pub(crate) fn garble(line: &mut [u8], random: &mut Random) {
     for _ in 0..=random.below(8) {
-        let at = usize::try_from(random.below(line.len() as u64)).unwrap_or(0);
+        let at = random.place_in(vital(line));
         let garbage = if random.below(2) == 0 { 0x00 } else { 0xFF };
         if let Some(byte) = line.get_mut(at) {
             *byte = garbage;

@@ -1,194 +1,249 @@
-//! How a vehicle moves: a random walk that a vehicle could have driven.
+//! How a vehicle moves: one drive, continuous in time, that can be looked at at any instant.
 //!
-//! Everything is in integers. `sin` and `cos` of the floating point kind come from the platform's mathematics
-//! library and may differ in the last digit from machine to machine, which would end the promise of the same bytes.
+//! Where a vehicle is follows from integrating its velocity, over steps that belong to the drive and not to whoever
+//! looks: the same drive sampled more often is the same drive.
 
-use crate::random::Random;
+use crate::{
+    driver::{Driven, Driver},
+    earth::Place,
+    piece::Piece,
+    road::Road,
+};
 
-/// The box that vehicles stay in, around Seoul, in nanodegrees. It is wider than two of the longest steps
-/// (10 minutes at 90 km/h are 15 km), so a step that would leave it can always be taken the other way.
-const SOUTH: i64 = 37_300_000_000;
-const NORTH: i64 = 37_800_000_000;
-const WEST: i64 = 126_700_000_000;
-const EAST: i64 = 127_250_000_000;
+/// The longest step of the integration.
+const STEP_S: f64 = 1.0;
 
-/// One degree along a meridian, in thousandths of a metre, on the sphere of 6,371 km that the haversine formula
-/// is commonly used with: a reader who measures the way gets the distance of the truth.
-const MILLIMETRES_PER_DEGREE: i64 = 111_194_927;
+/// A vehicle at an instant.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sample {
+    pub(crate) latitude_deg: f64,
+    pub(crate) longitude_deg: f64,
+    pub(crate) speed_mps: f64,
+    /// Clockwise from north, 0 up to a full turn.
+    pub(crate) heading_rad: f64,
+    pub(crate) road: Road,
+}
 
-/// The sine of a right angle: sines are in millionths.
-const ONE: i64 = 1_000_000;
-
-const TOP_SPEED_MM_PER_S: i64 = 25_000;
-/// About what a van does without spilling its load.
-const ACCELERATION_MM_PER_S2: i64 = 1_800;
-const TURN_MDEG_PER_S: i64 = 20_000;
-const SWAY_MM_PER_S: i64 = 400;
-const SWAY_MDEG: i64 = 2_000;
-const MEAN_MS_TO_NEXT_SPEED: u64 = 15_000;
-const MEAN_MS_TO_NEXT_TURN: u64 = 20_000;
-const FULL_TURN_MDEG: i64 = 360_000;
-
-/// Where a vehicle is and how it got there.
+/// A drive.
 #[derive(Debug, Clone)]
 pub(crate) struct Motion {
-    random: Random,
-    /// Nanodegrees.
-    pub(crate) latitude: i64,
-    /// Nanodegrees.
-    pub(crate) longitude: i64,
-    pub(crate) speed_mm_per_s: i64,
-    /// Thousandths of a degree, clockwise from north, 0 to 359,999.
-    pub(crate) heading_mdeg: i64,
-    /// Driven since the start, in thousandths of a millimetre.
-    pub(crate) distance_um: u64,
-    wanted_speed_mm_per_s: i64,
-    wanted_heading_mdeg: i64,
+    driver: Driver,
+    piece: Piece,
+    /// When the piece began, and the way up to there.
+    piece_start_s: f64,
+    piece_start_m: f64,
+    /// Where the last step ended, and when, counted from the start of the piece.
+    place: Place,
+    place_s: f64,
 }
 
 impl Motion {
-    /// A vehicle that stands somewhere in the inner part of the box.
-    pub(crate) fn new(mut random: Random) -> Self {
-        let latitude = random.between(SOUTH + 100_000_000, NORTH - 100_000_000);
-        let longitude = random.between(WEST + 100_000_000, EAST - 100_000_000);
-        let heading_mdeg = random.between(0, FULL_TURN_MDEG - 1);
-        let wanted_speed_mm_per_s = random.between(6_000, 16_000);
-        Self {
-            random,
-            latitude,
-            longitude,
-            speed_mm_per_s: 0,
-            heading_mdeg,
-            distance_um: 0,
-            wanted_speed_mm_per_s,
-            wanted_heading_mdeg: heading_mdeg,
+    pub(crate) fn new(mut driver: Driver, start: Place) -> Self {
+        let piece = driver.next(&start);
+        Self { driver, piece, piece_start_s: 0.0, piece_start_m: 0.0, place: start, place_s: 0.0 }
+    }
+
+    /// The vehicle at so many seconds after the start, which are never fewer than they were before.
+    pub(crate) fn at(&mut self, time_s: f64) -> Sample {
+        while time_s - self.piece_start_s > self.piece.duration_s {
+            self.finish_piece();
+        }
+        let within_s = time_s - self.piece_start_s;
+        while self.place_s + STEP_S <= within_s {
+            self.step_to(self.place_s + STEP_S);
+        }
+        let (north_m, east_m) = self.piece.displacement(self.place_s, within_s);
+        let (latitude_deg, longitude_deg) = self.place.away_deg(north_m, east_m);
+        Sample {
+            latitude_deg,
+            longitude_deg,
+            speed_mps: self.piece.speed_at(within_s).max(0.0),
+            heading_rad: self.piece.heading_at(within_s),
+            road: self.piece.road,
         }
     }
 
-    /// Drives on for `interval_ms`.
-    pub(crate) fn step(&mut self, interval_ms: i64) {
-        self.decide(interval_ms);
-        let change = (ACCELERATION_MM_PER_S2 * interval_ms / 1_000).max(1);
-        let missing = self.steady_speed() - self.speed_mm_per_s;
-        self.speed_mm_per_s += missing.clamp(-change, change);
-        if self.speed_mm_per_s > 0 {
-            let change = TURN_MDEG_PER_S * interval_ms / 1_000;
-            let sway = self.random.between(-SWAY_MDEG, SWAY_MDEG);
-            let missing = shortest_turn(self.heading_mdeg, self.wanted_heading_mdeg + sway);
-            self.heading_mdeg =
-                (self.heading_mdeg + missing.clamp(-change, change)).rem_euclid(FULL_TURN_MDEG);
-        }
-        self.advance(interval_ms);
+    /// The way from the start to an instant, which is in the piece that was looked at last.
+    pub(crate) fn way_m(&self, time_s: f64) -> f64 {
+        self.piece_start_m + self.piece.way_at(time_s - self.piece_start_s)
     }
 
-    /// What the driver wants from now on. The chance of a new wish grows with the length of the step.
-    fn decide(&mut self, interval_ms: i64) {
-        let interval_ms = interval_ms.unsigned_abs();
-        if self.random.below(MEAN_MS_TO_NEXT_SPEED) < interval_ms {
-            let stops = self.random.below(5) == 0;
-            self.wanted_speed_mm_per_s =
-                if stops { 0 } else { self.random.between(4_000, TOP_SPEED_MM_PER_S) };
-        }
-        if self.random.below(MEAN_MS_TO_NEXT_TURN) < interval_ms {
-            let turn = match self.random.below(4) {
-                0 => -90_000,
-                1 => 90_000,
-                _ => self.random.between(-30_000, 30_000),
-            };
-            self.wanted_heading_mdeg = (self.heading_mdeg + turn).rem_euclid(FULL_TURN_MDEG);
+    /// The events and near misses that began so far, and perhaps some that are about to.
+    pub(crate) fn driven(&self) -> &[Driven] {
+        &self.driver.driven
+    }
+
+    /// Notes that a recording of this drive says nothing between two instants, the later one being that of the last
+    /// sample.
+    pub(crate) fn hide(&mut self, from_s: f64, to_s: f64) {
+        for driven in self.driver.driven.iter_mut().rev().take_while(|driven| driven.end_s >= from_s) {
+            driven.hidden |= driven.start_s <= to_s;
         }
     }
 
-    /// The speed wanted, as well as a foot on a pedal keeps it: a vehicle that stands is all that is steady.
-    fn steady_speed(&mut self) -> i64 {
-        if self.wanted_speed_mm_per_s == 0 {
-            return 0;
+    fn finish_piece(&mut self) {
+        let duration_s = self.piece.duration_s;
+        while self.place_s < duration_s {
+            self.step_to((self.place_s + STEP_S).min(duration_s));
         }
-        let sway = self.random.between(-SWAY_MM_PER_S, SWAY_MM_PER_S);
-        (self.wanted_speed_mm_per_s + sway).min(TOP_SPEED_MM_PER_S)
+        self.piece_start_s += duration_s;
+        self.piece_start_m += self.piece.way_at(duration_s);
+        self.piece = self.driver.next(&self.place);
+        self.place_s = 0.0;
     }
 
-    fn advance(&mut self, interval_ms: i64) {
-        // Millimetres a second times milliseconds are thousandths of a millimetre.
-        let distance_um = self.speed_mm_per_s * interval_ms;
-        let (north, east) = self.displacement(distance_um);
-        if !(SOUTH..=NORTH).contains(&(self.latitude + north)) {
-            self.face((180_000 - self.heading_mdeg).rem_euclid(FULL_TURN_MDEG));
-        }
-        if !(WEST..=EAST).contains(&(self.longitude + east)) {
-            self.face((-self.heading_mdeg).rem_euclid(FULL_TURN_MDEG));
-        }
-        let (north, east) = self.displacement(distance_um);
-        self.latitude += north;
-        self.longitude += east;
-        self.distance_um += distance_um.unsigned_abs();
+    fn step_to(&mut self, to_s: f64) {
+        let (north_m, east_m) = self.piece.displacement(self.place_s, to_s);
+        self.place = self.place.moved(north_m, east_m);
+        self.place_s = to_s;
     }
-
-    fn face(&mut self, heading_mdeg: i64) {
-        self.heading_mdeg = heading_mdeg;
-        self.wanted_heading_mdeg = heading_mdeg;
-    }
-
-    /// How far north and east a way in the present heading leads, in nanodegrees.
-    fn displacement(&self, distance_um: i64) -> (i64, i64) {
-        let north_um = distance_um * sine(self.heading_mdeg + 90_000) / ONE;
-        let east_um = distance_um * sine(self.heading_mdeg) / ONE;
-        let east_um_at_the_equator = east_um * ONE / sine(self.latitude / 1_000_000 + 90_000).max(1);
-        (nanodegrees(north_um), nanodegrees(east_um_at_the_equator))
-    }
-}
-
-fn nanodegrees(distance_um: i64) -> i64 {
-    distance_um * 1_000_000 / MILLIMETRES_PER_DEGREE
-}
-
-/// From one heading to another by the shorter way round, -180,000 to 179,999.
-fn shortest_turn(from_mdeg: i64, to_mdeg: i64) -> i64 {
-    (to_mdeg - from_mdeg + FULL_TURN_MDEG / 2).rem_euclid(FULL_TURN_MDEG) - FULL_TURN_MDEG / 2
-}
-
-/// The sine of an angle in millionths, by Bhaskara's approximation, which is off by at most 0.0017: a tenth of a
-/// degree of heading, less than the rounding of the written position makes.
-fn sine(angle_mdeg: i64) -> i64 {
-    let angle = angle_mdeg.rem_euclid(FULL_TURN_MDEG);
-    let (sign, angle) = if angle < 180_000 { (1, angle) } else { (-1, angle - 180_000) };
-    let product = angle * (180_000 - angle);
-    sign * 4 * product * ONE / (40_500_000_000 - product)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::f64::consts::TAU;
 
-    #[test]
-    fn sine_is_close_to_the_real_one() {
-        for angle_mdeg in (-400_000..400_000).step_by(777) {
-            let real = (angle_mdeg as f64 / 1_000.0).to_radians().sin();
-            assert!((sine(angle_mdeg) as f64 / 1e6 - real).abs() < 0.0017, "{angle_mdeg}");
+    use super::*;
+    use crate::{driver::Habits, event::EventKind, random::Random};
+
+    const KINDS: [EventKind; 4] =
+        [EventKind::Overspeed, EventKind::HarshAcceleration, EventKind::HarshBraking, EventKind::SharpTurn];
+
+    fn drive(seed: u64, lorry: bool) -> Motion {
+        let mut random = Random::new(seed);
+        let habits = Habits::draw(&mut random);
+        let start = Place::draw(&mut random);
+        Motion::new(Driver::new(random, habits, lorry), start)
+    }
+
+    /// What a drive is at an instant, as shares of the four thresholds in the order of [`KINDS`].
+    fn shares(before: &Sample, after: &Sample, step_s: f64, lorry: bool) -> [f64; 4] {
+        let accel = (after.speed_mps - before.speed_mps) / step_s;
+        let turned = (after.heading_rad - before.heading_rad + TAU / 2.0).rem_euclid(TAU) - TAU / 2.0;
+        let lateral = (turned / step_s).abs() * f64::midpoint(before.speed_mps, after.speed_mps);
+        [after.speed_mps / after.road.limit_mps(lorry), accel / 3.43, -accel / 4.41, lateral / 4.90]
+    }
+
+    /// Calls with each instant and its shares.
+    fn watch(motion: &mut Motion, lorry: bool, mut seen: impl FnMut(f64, [f64; 4])) {
+        const STEP_S: f64 = 0.04;
+        let mut before = motion.at(0.0);
+        for step in 1..200_000_u32 {
+            let time_s = f64::from(step) * STEP_S;
+            let after = motion.at(time_s);
+            seen(time_s, shares(&before, &after, STEP_S, lorry));
+            before = after;
         }
     }
 
     #[test]
-    fn the_shorter_way_round_is_taken() {
-        assert_eq!(shortest_turn(350_000, 10_000), 20_000);
-        assert_eq!(shortest_turn(10_000, 350_000), -20_000);
-        assert_eq!(shortest_turn(0, 90_000), 90_000);
+    fn what_is_above_a_threshold_is_an_event_and_nothing_else_is() {
+        let mut events = 0;
+        for seed in 0..24 {
+            let lorry = seed % 4 == 0;
+            let mut motion = drive(seed, lorry);
+            let mut above: [Vec<(f64, f64)>; 4] = Default::default();
+            watch(&mut motion, lorry, |time_s, shares| {
+                for (intervals, share) in above.iter_mut().zip(shares) {
+                    match intervals.last_mut() {
+                        _ if share <= 1.0 => {}
+                        Some((_, end_s)) if time_s - *end_s < 0.06 => *end_s = time_s,
+                        _ => intervals.push((time_s, time_s)),
+                    }
+                }
+            });
+            for (kind, intervals) in KINDS.into_iter().zip(above) {
+                let of_the_kind = motion.driven().iter().filter(|driven| driven.kind == kind);
+                let exceeding: Vec<_> = of_the_kind.filter(|driven| driven.peak > driven.threshold).collect();
+                for ((start_s, end_s), driven) in intervals.iter().zip(&exceeding) {
+                    assert!((start_s - driven.start_s).abs() < 0.1, "{seed}: {start_s} {driven:?}");
+                    assert!((end_s - driven.end_s).abs() < 0.1, "{seed}: {end_s} {driven:?}");
+                    assert!(driven.near_miss || driven.peak >= 1.049 * driven.threshold, "{driven:?}");
+                    let lasts_s = end_s - start_s;
+                    match (kind, driven.near_miss) {
+                        (EventKind::Overspeed, true) => assert!((lasts_s - 9.5).abs() < 0.1, "{driven:?}"),
+                        (EventKind::Overspeed, false) => assert!(lasts_s > 10.4, "{driven:?}"),
+                        (_, near_miss) => assert!(!near_miss && lasts_s > 2.9, "{driven:?}"),
+                    }
+                }
+                // The last one may be planned and not yet driven.
+                assert!((exceeding.len() - intervals.len()) <= 1, "{seed}: {kind:?}");
+                events += intervals.len();
+            }
+        }
+        assert!(events > 50, "{events}");
     }
 
     #[test]
-    fn no_vehicle_leaves_the_box_or_speeds_however_long_the_step() {
-        for interval_ms in [1, 1_000, 600_000] {
-            for seed in 0..20 {
-                let mut motion = Motion::new(Random::new(seed));
-                for _ in 0..2_000 {
-                    motion.step(interval_ms);
-                    assert!((SOUTH..=NORTH).contains(&motion.latitude));
-                    assert!((WEST..=EAST).contains(&motion.longitude));
-                    assert!((0..=TOP_SPEED_MM_PER_S).contains(&motion.speed_mm_per_s));
-                    assert!((0..FULL_TURN_MDEG).contains(&motion.heading_mdeg));
+    fn a_near_miss_is_5_percent_below_and_the_rest_is_calm() {
+        let mut near_misses = 0;
+        for seed in 20..32 {
+            let mut motion = drive(seed, false);
+            let mut seen = Vec::new();
+            watch(&mut motion, false, |time_s, shares| seen.push((time_s, shares)));
+            let driven = motion.driven();
+            for near in driven.iter().filter(|driven| driven.near_miss && driven.peak < driven.threshold) {
+                let kind = KINDS.iter().position(|kind| *kind == near.kind).unwrap();
+                let within =
+                    seen.iter().filter(|(time_s, _)| (near.start_s + 0.1..near.end_s).contains(time_s));
+                for (_, shares) in within {
+                    assert!((0.949..0.951).contains(&shares[kind]), "{near:?}: {shares:?}");
+                    near_misses += 1;
                 }
-                assert!(motion.distance_um > 0, "interval {interval_ms}, seed {seed}: never moved");
             }
+            // Around an event the speed is still on its way, or already.
+            let mut calm = seen.clone();
+            calm.retain(|(time_s, _)| {
+                driven.iter().all(|driven| *time_s < driven.start_s - 25.0 || *time_s > driven.end_s + 25.0)
+            });
+            for (time_s, shares) in &calm {
+                assert!(shares.iter().all(|share| *share < 0.801), "{seed}: {time_s} {shares:?}");
+            }
+            for (time_s, shares) in &seen {
+                let is_of = |kind, margin_s: f64| {
+                    driven.iter().any(|driven| {
+                        driven.kind == kind
+                            && (driven.start_s - margin_s..driven.end_s + margin_s).contains(time_s)
+                    })
+                };
+                for (kind, share) in KINDS.into_iter().zip(shares).skip(1) {
+                    assert!(*share < 0.801 || is_of(kind, 0.5), "{seed}: {time_s} {kind:?} {share}");
+                }
+                assert!(
+                    shares[0] < 0.901 || is_of(EventKind::Overspeed, 12.0),
+                    "{seed}: {time_s} {shares:?}"
+                );
+            }
+        }
+        assert!(near_misses > 1_000, "{near_misses}");
+    }
+
+    #[test]
+    fn no_vehicle_leaves_the_box() {
+        for seed in 0..30 {
+            let mut motion = drive(seed, false);
+            for second in 0..64_800_u32 {
+                let sample = motion.at(f64::from(second));
+                let place = Place::new(sample.latitude_deg, sample.longitude_deg);
+                assert!(place.is_in_the_box(), "{seed}: {sample:?} after {second} s");
+            }
+            assert!(motion.way_m(64_799.0) > 300_000.0, "{seed}");
+        }
+    }
+
+    #[test]
+    fn who_looks_more_often_sees_the_same_drive() {
+        let (mut often, mut seldom) = (drive(7, false), drive(7, false));
+        for minute in 1..300_u32 {
+            let time_s = f64::from(minute) * 60.0;
+            let mut last = often.at(time_s - 59.999);
+            for tenth in 1..=590_u32 {
+                last = often.at(time_s - 59.0 + f64::from(tenth) / 10.0);
+            }
+            let sample = seldom.at(time_s);
+            assert_eq!(last.latitude_deg.to_bits(), sample.latitude_deg.to_bits(), "{minute}");
+            assert_eq!(last.longitude_deg.to_bits(), sample.longitude_deg.to_bits(), "{minute}");
+            assert_eq!(last.speed_mps.to_bits(), sample.speed_mps.to_bits(), "{minute}");
         }
     }
 }

@@ -6,11 +6,15 @@ use chrono::{DateTime, Datelike, Days, FixedOffset, NaiveDate, TimeDelta, TimeZo
 use chrono_tz::Tz;
 
 use crate::{
+    driver::{Driver, Habits},
+    earth::Place,
     error::Error,
     faults::FaultRates,
     fleet::FleetData,
+    motion::Motion,
     random::Random,
-    text::TYPICAL_LINE_BYTES,
+    receiver::Receiver,
+    text::Format,
     truth::{Totals, Truth},
 };
 
@@ -26,8 +30,10 @@ const MAX_TRIPS_PER_DAY: u32 = 10_000;
 const MIN_FILE_BYTES: u64 = 1_024;
 const MAX_INTERVAL_MS: u64 = 600_000;
 const DEFAULT_INTERVAL_MS: u64 = 1_000;
-/// A cut line keeps half of its bytes; with every line cut, a point still takes this many.
-const MIN_BYTES_PER_POINT: u64 = 50;
+/// A cut line keeps a quarter of its bytes or more, and the next one is whole: a point takes this many in any format.
+const MIN_BYTES_PER_POINT: u64 = 40;
+/// One vehicle in so many is a lorry.
+const LORRY_EVERY: u64 = 10;
 /// GPS time begins in January 1980.
 const FIRST_YEAR: i32 = 1_980;
 const LAST_YEAR: i32 = 9_999;
@@ -58,9 +64,9 @@ impl Length {
         }
     }
 
-    fn typical_bytes(self) -> u64 {
+    fn typical_bytes(self, format: Format) -> u64 {
         match self {
-            Self::Points(points) => u64::from(points) * TYPICAL_LINE_BYTES,
+            Self::Points(points) => u64::from(points) * format.typical_line_bytes(),
             Self::Bytes(bytes) => bytes,
         }
     }
@@ -80,6 +86,8 @@ pub(crate) struct Plan {
     pub(crate) interval_ms: u64,
     pub(crate) length: Length,
     pub(crate) rates: FaultRates,
+    pub(crate) format: Format,
+    gps_noise: bool,
     timezone: Tz,
     trips_per_day: u64,
     days: Vec<Day>,
@@ -104,6 +112,7 @@ pub(crate) enum Purpose {
     Empty,
     Way,
     Faults,
+    Receiver,
 }
 
 impl Plan {
@@ -115,6 +124,8 @@ impl Plan {
             interval_ms: 0,
             length: options.length,
             rates: options.fault_rates,
+            format: options.format,
+            gps_noise: options.gps_noise,
             timezone: options.timezone,
             trips_per_day: u64::from(options.trips_per_day),
             days: days(options)?,
@@ -144,7 +155,7 @@ impl Plan {
             (Count::Vehicles(vehicles), _) => u64::from(vehicles) * per_vehicle,
             (Count::Unset, None) => u64::from(DEFAULT_VEHICLES) * per_vehicle,
             (Count::Unset, Some(bytes)) => {
-                let of_a_file = self.length.typical_bytes().max(MIN_FILE_BYTES);
+                let of_a_file = self.length.typical_bytes(self.format).max(MIN_FILE_BYTES);
                 (bytes.saturating_add(of_a_file / 2) / of_a_file).max(1)
             }
         }
@@ -256,6 +267,21 @@ impl Plan {
     fn day(&self, index: u64) -> Day {
         let within = index % self.days.len() as u64;
         self.days[usize::try_from(within).unwrap_or(0)]
+    }
+
+    /// The drive of a trip. A driver's habits are the same on each of a vehicle's trips.
+    pub(crate) fn motion(&self, trip: &TripPlan) -> Motion {
+        let [vehicle, ..] = trip.key;
+        let habits = Habits::draw(&mut Random::keyed(self.seed, &[vehicle]));
+        let lorry = (vehicle + 1).is_multiple_of(LORRY_EVERY);
+        let mut random = self.random_for(trip, Purpose::Way);
+        let start = Place::draw(&mut random);
+        Motion::new(Driver::new(random, habits, lorry), start)
+    }
+
+    /// What records a trip, unless it is recorded as it is.
+    pub(crate) fn receiver(&self, trip: &TripPlan) -> Option<Receiver> {
+        self.gps_noise.then(|| Receiver::new(self.random_for(trip, Purpose::Receiver)))
     }
 
     pub(crate) fn random_for(&self, trip: &TripPlan, purpose: Purpose) -> Random {

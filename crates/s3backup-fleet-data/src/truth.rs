@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, FixedOffset, NaiveDate};
 use serde::{Deserialize, Serialize};
 
-use crate::faults::FaultCounts;
+use crate::{
+    event::{Event, EventLine},
+    faults::FaultCounts,
+};
 
 /// What one trip's file holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TripTruth {
     /// The file, relative to the output folder, with `/` between the parts.
@@ -24,7 +27,7 @@ pub struct TripTruth {
     /// Points that were recorded: one line each, and one more where a line is a duplicate. Broken lines are among
     /// them, points missing in gaps are not.
     pub points: u64,
-    /// Lines in the file: points and duplicates.
+    /// Lines in the file, without the header of CSV: points and duplicates.
     pub lines: u64,
     /// Size of the file.
     pub bytes: u64,
@@ -32,6 +35,16 @@ pub struct TripTruth {
     pub distance_mm: u64,
     /// The faults in the file.
     pub faults: FaultCounts,
+    /// What the driver did between the first and the last point, in the order of time. Nothing if the file is empty: of
+    /// that trip nothing is known.
+    pub events: Vec<Event>,
+}
+
+impl TripTruth {
+    /// The events as they stand in a file of the truth, which has a line of JSON for each: see [`EventLine`].
+    pub fn event_lines(&self) -> impl Iterator<Item = EventLine<'_>> {
+        self.events.iter().map(|event| EventLine { path: &self.path, vehicle: &self.vehicle, event })
+    }
 }
 
 /// Sums over trips.
@@ -50,6 +63,10 @@ pub struct Totals {
     pub distance_mm: u64,
     /// All faults together.
     pub faults: FaultCounts,
+    /// What a detector should find, hidden ones included.
+    pub events: u64,
+    /// What it should not, hidden ones included.
+    pub near_misses: u64,
 }
 
 impl Totals {
@@ -61,6 +78,9 @@ impl Totals {
         self.bytes += trip.bytes;
         self.distance_mm += trip.distance_mm;
         self.faults.add(&trip.faults);
+        let near_misses = trip.events.iter().filter(|event| event.near_miss).count();
+        self.near_misses += near_misses as u64;
+        self.events += (trip.events.len() - near_misses) as u64;
     }
 }
 

@@ -112,6 +112,32 @@ fn generated_data_is_the_same_every_time_and_can_be_backed_up() {
 }
 
 #[test]
+fn the_truth_of_generated_data_is_written_beside_it() {
+    let world = World::new();
+    let arguments = |truth| {
+        let points = ["generate-data", "trips", "--vehicles", "1", "--points", "3000", "--json"];
+        [points.as_slice(), &["--gps-noise", "--format", "csv", "--truth", truth]].concat()
+    };
+    let refused = world.run(&arguments("trips/truth.jsonl"));
+    let refused = refused.expect(2);
+    assert!(refused.err.contains("lies in trips") && refused.err.contains("elsewhere"), "{}", refused.err);
+    assert!(!exists(&world.path("trips")));
+
+    let told = world.run(&arguments("truth.jsonl")).expect(0).json();
+    let truth = std::fs::read_to_string(world.path("truth.jsonl")).unwrap();
+    let events: Vec<Value> = truth.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let near = events.iter().filter(|event| event["near_miss"] == true).count() as u64;
+    assert!(near > 0);
+    assert_eq!(told["total"]["near_misses"], near);
+    assert_eq!(told["total"]["events"], events.len() as u64 - near);
+    for event in &events {
+        let path = world.path("trips").join(event["path"].as_str().unwrap());
+        assert!(path.extension().is_some_and(|end| end == "csv") && exists(&path), "{event}");
+    }
+    assert!(world.run(&arguments("truth.jsonl")).expect(2).err.contains("--force"));
+}
+
+#[test]
 fn scripts_and_pages_are_printed() {
     let world = World::new();
     for shell in ["bash", "zsh", "fish"] {
