@@ -2,7 +2,7 @@
 
 use chrono::Utc;
 use s3backup_config::{Loaded, Request, Settings};
-use s3backup_core::{Backup, BackupBuilder, FailedStart, ShardUri, StartAlert, Trigger, alert, line_of};
+use s3backup_core::{Backup, FailedStart, ShardUri, StartAlert, Trigger, alert, line_of};
 use s3backup_local_s3::LocalS3;
 use s3backup_logging::{Console, Format, LoggerManager};
 
@@ -128,44 +128,6 @@ pub(crate) fn warn_of_own_files(settings: &Settings, log: &LoggerManager) {
     }
 }
 
-/// A builder with all settings of the job.
-pub(crate) fn builder(settings: &Settings, trigger: Trigger) -> BackupBuilder {
-    let mut builder = Backup::builder()
-        .job(settings.job.as_str())
-        .host(settings.host.as_str())
-        .timezone(settings.timezone)
-        .destination(settings.destination.clone())
-        .http(settings.http)
-        .transfer(settings.transfer.clone())
-        .grace(settings.grace)
-        .max_changed(settings.max_changed_percent)
-        .state_dir(&settings.state_dir)
-        .metrics(settings.metrics.clone())
-        .trigger(trigger);
-    if let Some(schedule) = &settings.schedule {
-        builder = builder.schedule(schedule.clone());
-    }
-    for step in &settings.steps {
-        builder = builder.step(step.clone());
-    }
-    for source in &settings.sources {
-        builder = builder.source(source.clone());
-    }
-    if let Some(slack) = &settings.slack {
-        builder = builder.slack(slack.clone());
-    }
-    if let Some(command) = &settings.alert_command {
-        builder = builder.alert_command(command.clone());
-    }
-    if let Some(ping) = &settings.ping {
-        builder = builder.ping(ping.clone());
-    }
-    if let Some(every) = settings.verify_every {
-        builder = builder.verify_every(every);
-    }
-    builder
-}
-
 /// A backup to ask, and what must live as long.
 pub(crate) struct Opened {
     pub(crate) backup: Backup,
@@ -186,7 +148,7 @@ pub(crate) async fn open_loaded(loaded: Loaded) -> Result<Opened, Stop> {
     }
     let mut settings = loaded.settings;
     let server = start_embedded(&mut settings).await?;
-    let backup = builder(&settings, Trigger::Manual).logger(quiet_log(&settings).logger()).build();
+    let backup = settings.backup(Trigger::Manual).logger(quiet_log(&settings).logger()).build();
     let backup = backup.map_err(|error| Stop::of(&error))?;
     Ok(Opened { backup, settings, _server: server })
 }

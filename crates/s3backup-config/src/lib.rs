@@ -33,6 +33,7 @@
 //! nothing, and it does not connect.
 
 mod check;
+mod compose;
 mod environment;
 mod error;
 mod explain;

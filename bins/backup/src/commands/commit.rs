@@ -57,7 +57,7 @@ async fn commit(
         log.warning(warning);
     }
     let server = session::start_embedded(&mut settings).await?;
-    let mut builder = session::builder(&settings, Trigger::Manual).logger(log.logger());
+    let mut builder = settings.backup(Trigger::Manual).logger(log.logger());
     if let Some(path) = log.info_log_path() {
         builder = builder.log_location(path.display().to_string());
     }

@@ -10,7 +10,7 @@ use crate::{console, session};
 pub(crate) fn run(common: &Common) -> Result<Exit, Stop> {
     let loaded = session::load(common)?;
     // Globs and prefixes are core's to judge: what `run` would refuse is refused here, too.
-    let backup = session::builder(&loaded.settings, Trigger::Manual).build();
+    let backup = loaded.settings.backup(Trigger::Manual).build();
     backup.map_err(|error| Stop::usage(line_of(&error)))?;
     for warning in &loaded.warnings {
         console::say_warning(warning);

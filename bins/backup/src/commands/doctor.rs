@@ -52,7 +52,7 @@ async fn examine(settings: Option<Settings>, request: &Request) -> Vec<Check> {
     if let Some(mut settings) = settings {
         options.log_dir = Some(settings.logging.dir.clone());
         let server = session::start_embedded(&mut settings).await;
-        let built = session::builder(&settings, Trigger::Manual).build();
+        let built = settings.backup(Trigger::Manual).build();
         match (server, built) {
             (Ok(_server), Ok(backup)) => return backup.examine(&options).await.checks,
             (Err(stop), _) => {

@@ -136,7 +136,7 @@ async fn walk(common: &Common, mut show: impl FnMut(&Planned) -> io::Result<()>)
     }
     let settings = loaded.settings;
     let log = session::quiet_log(&settings);
-    let backup = session::builder(&settings, s3backup_core::Trigger::Manual).logger(log.logger()).build();
+    let backup = settings.backup(s3backup_core::Trigger::Manual).logger(log.logger()).build();
     let backup = backup.map_err(|error| Stop::usage(line_of(&error)))?;
     let mut plan = backup.plan().await.map_err(|error| Stop::of(&error))?;
     let mut counts = Counts::default();

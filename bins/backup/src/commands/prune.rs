@@ -57,7 +57,7 @@ async fn prune(
     interrupts: &Interrupts,
 ) -> Result<Exit, Stop> {
     let server = session::start_embedded(job).await?;
-    let backup = session::builder(job, Trigger::Manual).logger(log.logger()).build();
+    let backup = job.backup(Trigger::Manual).logger(log.logger()).build();
     let backup: Backup = backup.map_err(|error| Stop::usage(line_of(&error)))?;
     let options = PruneOptions::default().dry_run(arguments.dry_run).force(arguments.force);
     let ended = watch(backup.prune(rules(settings), options), common, interrupts).await;

@@ -177,7 +177,8 @@ async fn begin<T>(
     if asked.no_steps {
         settings.steps.clear();
     }
-    let mut builder = session::builder(settings, asked.trigger)
+    let mut builder = settings
+        .backup(asked.trigger)
         .logger(log.logger())
         .force(asked.force)
         // Whoever pressed Ctrl-C knows.

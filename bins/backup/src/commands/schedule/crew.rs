@@ -57,7 +57,8 @@ impl Crew {
                 log.warning(warning);
             }
             session::warn_of_own_files(&settings, log);
-            let builder = session::builder(&settings, Trigger::Schedule)
+            let builder = settings
+                .backup(Trigger::Schedule)
                 .logger(log.logger())
                 // The file of the day is another each day.
                 .log_location(settings.logging.dir.display().to_string())
