@@ -6,7 +6,7 @@ use std::fmt::{self, Display, Write as _};
 ///
 /// A line break is a blank. Other control characters and the invisible marks that change the direction of what follows are
 /// shown by their number, so that a name cannot look like another one.
-pub(crate) struct Text<'a>(pub(crate) &'a str);
+pub struct Text<'a>(pub &'a str);
 
 impl Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

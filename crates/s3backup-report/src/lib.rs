@@ -28,6 +28,7 @@ mod render;
 mod tables;
 mod verdict;
 
+pub use escape::Text;
 pub use metrics::metrics;
 pub use page::{Failures, JobPage, Page, Progress, Running, Trouble};
 pub use render::{CSP, render};
