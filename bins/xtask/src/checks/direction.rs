@@ -20,7 +20,7 @@ const CAPABILITIES: &[&str] = &[
 const COMPANIONS: &[&str] = &["s3backup-logging", "s3backup-local-s3", "s3backup-fleet-data"];
 
 /// What composes all of it. Nothing of ours may depend on these.
-const TOPS: &[&str] = &["backup", "s3backup-examples", "xtask"];
+const TOPS: &[&str] = &["backup", "s3backup-examples", "s3backup-fleet", "xtask"];
 
 /// The crates of the workspace that `name` may use, each list a layer; `None` if the crate is unknown.
 fn may_use(name: &str) -> Option<Vec<&'static [&'static str]>> {
@@ -55,7 +55,7 @@ enum Who {
 const CONFINEMENTS: &[Confinement] = &[
     Confinement {
         what: &["clap"],
-        only_in: Who::Just(&["backup", "xtask"]),
+        only_in: Who::Just(&["backup", "s3backup-fleet", "xtask"]),
         transitive: true,
         why: "the command line stays in the binaries",
     },
@@ -67,7 +67,7 @@ const CONFINEMENTS: &[Confinement] = &[
     },
     Confinement {
         what: &["figment"],
-        only_in: Who::Just(&["s3backup-config", "backup", "s3backup-examples"]),
+        only_in: Who::Just(&["s3backup-config", "backup", "s3backup-examples", "s3backup-fleet"]),
         transitive: true,
         why: "core and what is below it know nothing of configuration files",
     },
@@ -171,6 +171,11 @@ mod tests {
             "s3backup-config -> s3backup-core",
             "s3backup-config -> figment",
             "s3backup-examples -> s3backup-core",
+            "s3backup-fleet -> s3backup-config",
+            "s3backup-fleet -> s3backup-core",
+            "s3backup-fleet -> s3backup-discovery",
+            "s3backup-fleet -> s3backup-local-s3",
+            "s3backup-fleet -> clap",
             "backup -> s3backup-config",
             "backup -> s3backup-local-s3",
             "backup -> s3backup-fleet-data",
@@ -241,6 +246,18 @@ mod tests {
             &["s3backup-local-s3 -> s3backup-config"],
             "s3backup-local-s3 must not depend on s3backup-config",
         );
+    }
+
+    #[test]
+    fn nothing_depends_on_what_composes_all() {
+        for name in
+            ["s3backup-core", "s3backup-config", "s3backup-discovery", "s3backup-fleet-data", "backup"]
+        {
+            finds(
+                &[&format!("{name} -> s3backup-fleet")],
+                &format!("{name} must not depend on s3backup-fleet"),
+            );
+        }
     }
 
     #[test]
