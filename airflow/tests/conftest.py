@@ -89,6 +89,21 @@ def fake(monkeypatch, tmp_path):
     assert not [pid for pid in fake.pids() if is_running(pid)], "a test left a process behind"
 
 
+@pytest.fixture
+def world(tmp_path, slack, monkeypatch):
+    from world import World
+
+    return World(tmp_path, slack, monkeypatch)
+
+
+@pytest.fixture
+def real(fake):
+    """The real binary behind the connection."""
+    from world import binary
+
+    fake.connect(extra={"binary": binary(), "slack_token": "xoxb-1"})
+
+
 class Slack:
     """A server that takes messages as Slack does, and counts them."""
 

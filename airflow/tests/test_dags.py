@@ -2,112 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from conftest import DAGS
 
-from airflow_provider_s3backup import dag
 from airflow_provider_s3backup.operators import PLAN_KEY, REPORT_KEY
 
-CONFIG = """
-job = "telemetry"
-host = "gw-1"
-timezone = "Asia/Seoul"
-state_dir = "state"
-[[source]]
-path = "data"
-min_age = "0s"
-[destination]
-bucket = "fleet"
-prefix = "trips"
-endpoint = "embedded:bucket"
-[schedule]
-cron = "20 0 * * *"
-max_runtime = "2h"
-[slack]
-channel = "#backup"
-token_env = "SLACK_BOT_TOKEN"
-api_url = "{slack}"
-"""
 FUTURE = "2100-01-01T00:00:00+00:00"
-
-
-class World:
-    """A configuration, a source with files, and DAGs that are made for it."""
-
-    def __init__(self, folder: Path, slack, monkeypatch) -> None:
-        self.folder, self._monkeypatch = folder, monkeypatch
-        self.data = folder / "data"
-        for number in range(20):
-            file = self.data / f"vehicle-{number % 3}" / f"{number}.json"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(f"trip {number}\n" * number)
-        self.config = folder / "backup.toml"
-        self.config.write_text(CONFIG.format(slack=slack.url))
-        monkeypatch.setenv("BACKUP_CONFIG", str(self.config))
-        monkeypatch.setattr(dag, "RETRIES", 0)
-        monkeypatch.setattr(dag, "RETRY_DELAY", timedelta(0))
-
-    def retry_once(self) -> None:
-        self._monkeypatch.setattr(dag, "RETRIES", 1)
-
-    def bag(self):
-        from airflow.dag_processing.dagbag import DagBag
-
-        return DagBag(str(DAGS))
-
-    def run(self, name: str, **conf):
-        """Run a DAG here; return the state of the run, and that of each task with the number of its tries."""
-        run = self.bag().dags[name].test(run_conf=conf or None)
-        tasks = {
-            (ti.task_id, ti.map_index): (str(ti.state), ti.try_number) for ti in run.get_task_instances()
-        }
-        self.run_id = run.run_id
-        return str(run.state), tasks
-
-    def xcom(self, task_id: str, key: str):
-        from airflow.models.xcom import XComModel
-        from airflow.utils.session import create_session
-
-        with create_session() as session:
-            rows = session.query(XComModel).filter_by(run_id=self.run_id, task_id=task_id, key=key).all()
-            return XComModel.deserialize_value(rows[0]) if rows else None
-
-    def is_backed_up(self) -> bool:
-        """Bring everything back from the bucket, and compare it with the source."""
-        to = self.folder / "restored"
-        command = [binary(), "--config", self.config, "restore", "--to", to]
-        subprocess.run(
-            command, check=True, env=os.environ | {"SLACK_BOT_TOKEN": "xoxb-1"}, capture_output=True
-        )
-        return tree(to) == tree(self.data) != {}
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
-
-
-def binary() -> str:
-    path = os.environ.get("S3BACKUP_TEST_BINARY")
-    assert path, "set S3BACKUP_TEST_BINARY to a built `backup`"
-    return str(Path(path).resolve())
-
-
-@pytest.fixture
-def world(tmp_path, slack, monkeypatch):
-    return World(tmp_path, slack, monkeypatch)
-
-
-@pytest.fixture
-def real(fake):
-    """The real binary behind the connection."""
-    fake.connect(extra={"binary": binary(), "slack_token": "xoxb-1"})
 
 
 @pytest.fixture
@@ -120,7 +23,7 @@ def test_they_are_imported_without_a_warning(world):
     bag = world.bag()
     assert bag.import_errors == {}
     assert bag.captured_warnings == {}
-    assert sorted(bag.dags) == ["s3_upload", "s3_upload_monitor", "s3_upload_sharded"]
+    assert sorted(bag.dags) == ["fleet_daily", "s3_upload", "s3_upload_monitor", "s3_upload_sharded"]
 
 
 def test_they_are_imported_on_a_machine_without_a_configuration(world, monkeypatch, tmp_path):
@@ -155,7 +58,11 @@ def test_the_monitor_is_of_another_schedule(world):
 def test_an_empty_token_is_an_error_when_they_are_parsed(world, monkeypatch):
     monkeypatch.setenv("SLACK_BOT_TOKEN", "")
     errors = world.bag().import_errors
-    assert sorted(Path(path).name for path in errors) == ["s3_upload.py", "s3_upload_sharded.py"]
+    assert sorted(Path(path).name for path in errors) == [
+        "fleet_daily.py",
+        "s3_upload.py",
+        "s3_upload_sharded.py",
+    ]
     assert all("nobody would be told" in error for error in errors.values())
 
 

@@ -59,6 +59,12 @@ def run(operator, ti):
             ["run", "--trigger", "airflow", "--force", "--json", "--config", "/c.toml", "--job", "j"],
             SUCCESS,
         ),
+        (
+            S3BackupOperator(task_id="t", steps=False, facts="/facts.txt"),
+            {"run": {"document": SUCCESS}},
+            ["run", "--trigger", "airflow", "--no-steps", "--facts", "/facts.txt", "--json"],
+            SUCCESS,
+        ),
         (S3BackupStepsOperator(task_id="t"), {}, ["steps", "--json"], None),
         (
             S3BackupPlanOperator(task_id="t", shards=3, out="/lists", expires="10h", force="False"),

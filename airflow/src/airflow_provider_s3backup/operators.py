@@ -85,16 +85,30 @@ class S3BackupOperator(S3BackupBaseOperator):
 
     :param force: go on where a run would stop to ask, as when more known files changed at once than `[guard]`
         allows
+    :param steps: whether to run the steps; not where they are tasks before this one
+    :param facts: path of a file on the worker with lines `label: value`, for the report and for the message
+        to people: what tasks before this one wrote where `BACKUP_FACTS` says
     """
 
-    template_fields: Sequence[str] = (*S3BackupBaseOperator.template_fields, "force")
+    template_fields: Sequence[str] = (*S3BackupBaseOperator.template_fields, "force", "facts")
 
-    def __init__(self, *, force: bool | str = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        force: bool | str = False,
+        steps: bool = True,
+        facts: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.force = force
+        self.steps = steps
+        self.facts = facts
 
     def arguments(self) -> list[str]:  # noqa: D102
-        return ["run", "--trigger", "airflow", *_force(self.force)]
+        steps = [] if self.steps else ["--no-steps"]
+        facts = ["--facts", self.facts] if self.facts else []
+        return ["run", "--trigger", "airflow", *steps, *facts, *_force(self.force)]
 
 
 class S3BackupStepsOperator(S3BackupBaseOperator):
