@@ -62,7 +62,7 @@ impl Table {
 
 /// Some tables of a part of a day, while they are written.
 ///
-/// Memory: of each table, what makes one group of rows, at most 128 Ki rows or about 32 MiB. Dropped before
+/// Memory: of each table, what makes one group of rows, at most a million cells or about 32 MiB. Dropped before
 /// [`finish`](Self::finish), they leave nothing behind, and the tables from before as they were.
 #[derive(Debug)]
 pub struct Tables {

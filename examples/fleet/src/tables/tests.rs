@@ -143,7 +143,7 @@ fn groups_of_rows_are_bounded_and_the_bytes_are_the_same_each_time() {
     assert!(bytes[0] == bytes[1]);
     let file = SerializedFileReader::new(File::open(path(results.path(), Table::Points)).unwrap()).unwrap();
     let groups: Vec<i64> = file.metadata().row_groups().iter().map(RowGroupMetaData::num_rows).collect();
-    assert_eq!(groups, [131_072, 68_928]);
+    assert_eq!(groups, [116_509, 83_491]);
 }
 
 #[test]

@@ -17,8 +17,9 @@ use super::schema::{self, Column, Kind};
 use crate::atomic::AtomicFile;
 use crate::error::Error;
 
-/// The most rows of a group: what a reader reads at once, and what is held until it is written.
-const GROUP_ROWS: usize = 128 << 10;
+/// The most cells of a group, rows times columns: what a reader reads at once, and what is held until it is written. Some 100,000
+/// rows of points, and fewer of the wider tables.
+const GROUP_CELLS: usize = 1 << 20;
 
 /// The most bytes of texts of a group, of lines that could not be read above all.
 const GROUP_TEXT_BYTES: usize = 16 << 20;
@@ -79,7 +80,7 @@ impl TableFile {
             column.push(cell).map_err(Error::table(&self.path))?;
         }
         self.rows += 1;
-        if self.rows >= GROUP_ROWS || self.text_bytes >= GROUP_TEXT_BYTES {
+        if self.rows * self.columns.len() >= GROUP_CELLS || self.text_bytes >= GROUP_TEXT_BYTES {
             self.flush()?;
         }
         Ok(())
