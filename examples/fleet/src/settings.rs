@@ -61,12 +61,14 @@ impl Settings {
     /// Reads a file, and the zones that it names. Relative paths in it count from its folder.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Settings`] and [`Error::Zones`], which say where in the file and what is possible.
+    /// [`Error::Settings`] and [`Error::Zones`], which say where in the file and what is possible.
     pub fn read(path: &Path) -> Result<(Self, Limits), Error> {
         let problem = |problem: String| Error::Settings { path: path.to_owned(), problem };
-        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| problem(format!("the settings cannot be read: {error}")))?;
         let mut settings: Self =
             toml::from_str(&text).map_err(|error| problem(error.to_string().trim_end().to_owned()))?;
+        settings.check().map_err(problem)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         for path in [&mut settings.data, &mut settings.results].into_iter().chain(&mut settings.limits.zones)
         {
@@ -75,6 +77,39 @@ impl Settings {
         let zones = settings.limits.zones.as_deref().map_or_else(|| Ok(Zones::default()), Zones::read)?;
         let limits = Limits::new(&settings.limits, zones).map_err(problem)?;
         Ok((settings, limits))
+    }
+
+    /// Looks for numbers that make no sense: with a negative threshold everything would be an event, without a window nothing.
+    fn check(&self) -> Result<(), String> {
+        let above_zero = [
+            ("rapid.window_s", self.rapid.window_s),
+            ("rapid.acceleration_mps2", self.rapid.acceleration_mps2),
+            ("rapid.braking_mps2", self.rapid.braking_mps2),
+            ("rapid.turn_mps2", self.rapid.turn_mps2),
+            ("clean.max_speed_kmh", self.clean.max_speed_kmh),
+            ("figures.score.half_per_100_km", self.figures.score.half_per_100_km),
+        ];
+        if let Some((name, number)) = above_zero.into_iter().find(|(_, number)| *number <= 0.0) {
+            return Err(format!("`{name}` is {number}: it must be a number above 0"));
+        }
+        let values = toml::Value::try_from(self).map_err(|error| error.to_string())?;
+        match senseless(&values, "") {
+            Some((name, number)) => Err(format!("`{name}` is {number}: it must be a number from 0 on")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The first number that is negative, infinite or none, and what it is called.
+fn senseless(value: &toml::Value, name: &str) -> Option<(String, f64)> {
+    match value {
+        toml::Value::Float(number) if !number.is_finite() || *number < 0.0 => {
+            Some((name.to_owned(), *number))
+        }
+        toml::Value::Table(table) => table.iter().find_map(|(key, value)| {
+            senseless(value, &if name.is_empty() { key.clone() } else { format!("{name}.{key}") })
+        }),
+        _ => None,
     }
 }
 
@@ -113,6 +148,10 @@ mod tests {
             ("timezone = \"Seoul\"", "Seoul"),
             ("[limits]\ndefault_kmh = -1.0", "default_kmh"),
             ("[clean]\noff = [\"syntax\"]", "syntax"),
+            ("[overspeed]\nmin_duration_s = -3", "overspeed.min_duration_s"),
+            ("[rapid]\nhysteresis = nan", "rapid.hysteresis"),
+            ("[rapid]\nwindow_s = 0", "rapid.window_s"),
+            ("[figures.score]\noverspeed_weight = inf", "figures.score.overspeed_weight"),
         ] {
             let error = read(text).unwrap_err();
             assert!(matches!(error, Error::Settings { .. }), "{error:?}");
