@@ -25,7 +25,7 @@ pub enum Error {
 
     /// The disk took no more.
     #[error(
-        "cannot write {}, because its disk is full or its quota used up; make room there, or choose another folder with --results, and run again: nothing half written is left",
+        "cannot write {}, because its disk is full or its quota used up; make room there, or choose another folder, and run again: nothing half written is left under its name",
         path.display()
     )]
     DiskFull {
