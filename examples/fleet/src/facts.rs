@@ -93,11 +93,17 @@ impl Facts {
     fn errors(&self) -> String {
         let total = &self.total;
         let lines = human::count(total.wrong_lines());
-        match total.unusable_files {
-            0 => lines,
-            files => format!("{lines}, and {} that could not be used", human::files(files)),
-        }
+        std::iter::once(lines).chain(files(total)).collect::<Vec<_>>().join("; ")
     }
+}
+
+/// What is to be said of files without a single clean point, if there are any: of those that are lost, and of the empty ones,
+/// which have nothing to lose.
+pub fn files(total: &Figures) -> impl Iterator<Item = String> {
+    let lost = Some(total.lost_files()).filter(|count| *count > 0);
+    let empty = Some(total.empty_files()).filter(|count| *count > 0);
+    let lost = lost.map(|count| format!("{} could not be used", human::files(count)));
+    lost.into_iter().chain(empty.map(|count| format!("{} without content", human::files(count))))
 }
 
 /// Notes lines for whoever runs this as a step: `label: value`, at the end of the file that `$BACKUP_FACTS` names.

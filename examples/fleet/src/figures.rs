@@ -243,6 +243,16 @@ impl Figures {
         figures
     }
 
+    /// Files in which nothing is.
+    pub fn empty_files(&self) -> u64 {
+        self.aside.get(&Rule::Empty).copied().unwrap_or(0)
+    }
+
+    /// Files in which something is, and nothing that could be used.
+    pub fn lost_files(&self) -> u64 {
+        self.unusable_files.saturating_sub(self.empty_files())
+    }
+
     /// Adds what lies between two points.
     fn move_on(&mut self, from: &Point, to: &Point, settings: &FigureSettings) {
         let time_ms = between_ms(from, to);

@@ -16,6 +16,7 @@ use std::fmt::Write as _;
 use s3backup_core::report::human;
 
 use crate::digest::Digest;
+use crate::facts;
 use crate::zones::Zones;
 use words::{hours, km, kmh};
 
@@ -114,11 +115,9 @@ fn facts(out: &mut String, digest: &Digest) {
         &human::count(total.points),
         &format!("{} lines set aside ({aside})", human::count(total.aside_total())),
     );
-    let unusable = match total.unusable_files {
-        0 => "all could be used".to_owned(),
-        count => format!("{} could not be used", human::count(count)),
-    };
-    fact("Files", &human::count(total.files), &unusable);
+    let unused: Vec<_> = facts::files(total).collect();
+    let unused = if unused.is_empty() { "all could be used".to_owned() } else { unused.join(", ") };
+    fact("Files", &human::count(total.files), &unused);
     out.push_str("</dl>");
 }
 

@@ -4,9 +4,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use s3backup_core::report::human;
-use s3backup_fleet::aside::Rule;
 use s3backup_fleet::digest::Digest;
-use s3backup_fleet::facts::Facts;
+use s3backup_fleet::facts::{self, Facts};
 use s3backup_fleet::figures::Figures;
 use s3backup_fleet::part::Part;
 use s3backup_fleet::summary;
@@ -51,7 +50,7 @@ impl Told {
         more: Option<(&'static str, Value)>,
     ) -> Result<(), Stop> {
         self.facts.add(digest);
-        if has_lost(&digest.total) && !self.is_step {
+        if digest.total.lost_files() > 0 && !self.is_step {
             self.exit = Exit::Partial;
         }
         let Some(json) = &mut self.json else {
@@ -95,11 +94,6 @@ impl Told {
     }
 }
 
-/// Whether something could not be used that is there. A file without bytes has nothing to lose.
-fn has_lost(total: &Figures) -> bool {
-    total.unusable_files > total.aside.get(&Rule::Empty).copied().unwrap_or(0)
-}
-
 /// One line on a day.
 pub(super) fn headline(digest: &Digest, part: Part) -> String {
     let total = &digest.total;
@@ -113,8 +107,8 @@ pub(super) fn headline(digest: &Digest, part: Part) -> String {
     if total.wrong_lines() > 0 {
         let _ = write!(line, ", lines with errors: {}", human::count(total.wrong_lines()));
     }
-    if total.unusable_files > 0 {
-        let _ = write!(line, ", {} could not be used", human::files(total.unusable_files));
+    for files in facts::files(total) {
+        let _ = write!(line, ", {files}");
     }
     if total.files == 0 && part == Part::WHOLE {
         let _ = write!(line, "; no folder VEHICLE/{} has a .json or .csv in it", digest.day);

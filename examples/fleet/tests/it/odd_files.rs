@@ -88,7 +88,7 @@ fn what_is_no_failure_of_a_step_is_none() {
     assert_eq!(status.code(), Some(0));
     let facts = fs::read_to_string(facts).unwrap();
     assert!(facts.contains("Trips: 0 of 2 vehicles on 2026-11-23\n"), "{facts}");
-    assert!(facts.contains("Lines with errors: 0, and 2 files that could not be used\n"), "{facts}");
+    assert!(facts.contains("Lines with errors: 0; 2 files could not be used\n"), "{facts}");
 }
 
 #[test]
@@ -98,6 +98,8 @@ fn an_empty_file_has_nothing_to_lose() {
     world.file("empty", "trip.json", b"");
     let said = world.json(0, &["errors", "--day", DAY]);
     assert_eq!(said["days"][0]["first"][0]["file"], format!("empty/{DAY}/trip.json"));
+    let shown = String::from_utf8(world.ends(0, &["errors", "--day", DAY]).stdout).unwrap();
+    assert!(shown.contains(", 1 file without content\n") && !shown.contains("could not be used"), "{shown}");
 }
 
 #[test]
